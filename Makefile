@@ -1,0 +1,101 @@
+# Everything a newcomer or a continuous integration run needs; `make help` lists it.
+# A fresh machine must have Python 3.11, g++ 12 and make; the rest is installed below.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+export CMAKE_BUILD_PARALLEL_LEVEL ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+CMAKE := $(BIN)/cmake
+# The set-up is repeated when what it depends on has other contents, not merely another date.
+SETUP := $(shell cat pyproject.toml setup.py | sha256sum | cut -c1-12)
+TORCH_READY := $(VENV)/.torch
+INSTALLED := $(VENV)/.installed-$(SETUP)
+LINT_READY := $(VENV)/.lint-$(SETUP)
+
+CPP_SOURCES = $(shell find csrc tests/cpp -name '*.h' -o -name '*.cpp')
+TORCH_FREE_UNITS = $(shell find csrc/base csrc/model csrc/runtime -name '*.cpp')
+TORCH_UNITS = $(shell find csrc/backend csrc/aten csrc/python -name '*.cpp')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help build demo test pytest ctest asan tsan lint tidy-torch format bench clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(TORCH_READY):
+	sh scripts/require_python.sh $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install torch==2.13.0
+	touch $@
+
+$(INSTALLED): $(TORCH_READY)
+	$(PY) -m pip install 'setuptools>=77' wheel 'cmake>=3.25,<4' ninja
+	$(PY) -m pip install --no-build-isolation -e '.[test]'
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+$(LINT_READY): $(INSTALLED)
+	$(PY) scripts/list_requirements.py lint > $(VENV)/lint.txt
+	$(PY) -m pip install -r $(VENV)/lint.txt
+	rm -f $(VENV)/.lint-*
+	touch $@
+
+build: $(INSTALLED) ## Set up the virtual environment and build the extension in place
+	$(PY) setup.py --quiet build_ext --inplace
+
+demo: build ## Run DeepSeek models and a sentence encoder on npu:0, checked against the CPU
+	$(PY) examples/01_demo.py
+
+test: pytest ctest ## Run every test, Python and C++
+
+pytest: build ## Run the Python tests
+	$(PY) -m pytest
+
+# $(1): folder under build/, $(2): build type, $(3): sanitizers, $(4): what runs the tests
+define run_cpp_tests
+	sh scripts/require_debian_file.sh /usr/src/googletest/CMakeLists.txt libgtest-dev
+	$(CMAKE) -S . -B build/$(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+	  -DCMAKE_BUILD_TYPE=$(2) -DNPU_SIM_SANITIZE=$(3) \
+	  -DNPU_SIM_BUILD_TORCH=OFF -DNPU_SIM_BUILD_TESTS=ON
+	$(CMAKE) --build build/$(1)
+	$(4) $(BIN)/ctest --test-dir build/$(1) --output-on-failure -j 2
+endef
+
+ctest: $(INSTALLED) ## Run the GoogleTest programs of the torch-free rooms
+	$(call run_cpp_tests,cpp,Release)
+
+asan: $(INSTALLED) ## The same under the address and undefined-behaviour sanitizers
+	$(call run_cpp_tests,asan,Debug,address$(COMMA)undefined)
+
+# Without setarch the thread sanitizer of g++ 12 refuses kernels that randomise addresses widely.
+tsan: $(INSTALLED) ## The same under the thread sanitizer
+	$(call run_cpp_tests,tsan,Debug,thread,$(shell setarch -R true 2>/dev/null && echo setarch -R))
+
+COMMA := ,
+
+lint: $(LINT_READY) build ctest ## Check formats, rules and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CPP_SOURCES)
+	$(BIN)/clang-tidy --quiet -p build/cpp $(TORCH_FREE_UNITS)
+
+tidy-torch: $(LINT_READY) build ## clang-tidy over the rooms that include torch (slow)
+	printf '%s\n' $(TORCH_UNITS) | xargs -n 1 -P 2 \
+	  $(BIN)/clang-tidy --quiet -p build/release --extra-arg=-Wno-ignored-gch
+
+format: $(LINT_READY) ## Rewrite the sources in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(CPP_SOURCES)
+
+bench: build ## Run the paired benchmarks against CPU eager
+	$(PY) -m pytest --benchmark -s tests/benchmarks
+
+clean: ## Remove what was built; the virtual environment stays
+	rm -rf build dist demo_out *.egg-info torch_npu_sim/_C*.so
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,51 @@
+// Npu tensors as CPU tensors over the same bytes, for the length of one operator call, and the CPU
+// results of that call as npu tensors. No byte is copied either way.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/SmallVector.h>
+
+#include "runtime/stream.h"
+
+namespace npu_sim::aten {
+
+class HostViews {
+ public:
+  explicit HostViews(runtime::StreamId stream) : stream_(stream) {}
+
+  // The CPU view of an npu tensor; anything else (CPU scalars, undefined) comes back unchanged.
+  [[nodiscard]] at::Tensor to_host(const at::Tensor& tensor);
+
+  // The npu tensor a CPU result stands for: the argument itself, a view on an argument's storage,
+  // or a fresh tensor that takes over the result's memory.
+  [[nodiscard]] at::Tensor to_npu(at::Tensor result);
+
+  // Writes back what the kernel did to the shape or the storage of a written argument.
+  void follow(const at::Tensor& tensor);
+
+  // The npu device results go to.
+  [[nodiscard]] c10::Device device() const;
+
+ private:
+  struct Pair {
+    c10::TensorImpl* host;
+    c10::TensorImpl* npu;
+  };
+
+  [[nodiscard]] at::Tensor dense_to_host(const at::Tensor& tensor) const;
+  [[nodiscard]] at::Tensor strided_to_npu(at::Tensor result);
+  [[nodiscard]] c10::Storage to_npu(const c10::Storage& host);
+
+  runtime::StreamId stream_;
+  c10::SmallVector<Pair, 8> pairs_;
+  c10::SmallVector<at::Tensor, 8> hosts_;  // keeps the host sides of pairs_ alive
+  c10::SmallVector<std::pair<const c10::StorageImpl*, c10::Storage>, 2> fresh_;
+};
+
+// A CPU view of one dense npu tensor, for typed kernels that know what they do.
+[[nodiscard]] at::Tensor host_view(const at::Tensor& tensor);
+
+// A new npu tensor over `storage` with the geometry of `like` (a tensor of any device).
+[[nodiscard]] at::Tensor make_npu_tensor(c10::Storage storage, const at::Tensor& like);
+
+}  // namespace npu_sim::aten

@@ -1,0 +1,32 @@
+// What the route knows of one operator, read from its schema once.
+#pragma once
+
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <string_view>
+#include <vector>
+
+#include "aten/describe/registry.h"
+
+namespace npu_sim::aten {
+
+enum class ArgumentKind : std::uint8_t { kTensor, kTensorList, kOptionalTensorList, kDevice, kGenerator, kOther };
+
+struct Argument {
+  ArgumentKind kind = ArgumentKind::kOther;
+  bool written = false;
+};
+
+struct Operator {
+  std::string_view name;  // "aten::add.Tensor", lives as long as the process
+  std::vector<Argument> arguments;
+  std::size_t results = 0;
+  Description description;
+  bool takes_host_indices = false;  // CPU tensors of any shape may stand beside npu ones
+  bool draws_default_random = false;  // random, but without a Generator argument
+};
+
+// The entry of `handle`; made at its first call. Thread-safe.
+[[nodiscard]] const Operator& operator_of(const c10::OperatorHandle& handle);
+
+}  // namespace npu_sim::aten

@@ -1,0 +1,26 @@
+// Operators that draw from the CPU's default generator without being handed one (native_dropout)
+// must draw from the npu's default generator instead.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <mutex>
+
+namespace npu_sim::aten {
+
+// Lends the state of the device's default generator to the CPU's default generator, and takes the
+// advanced state back at the end.
+class RandomScope {
+ public:
+  explicit RandomScope(c10::DeviceIndex device);
+  ~RandomScope();
+  RandomScope(const RandomScope&) = delete;
+  RandomScope& operator=(const RandomScope&) = delete;
+
+ private:
+  void exchange();
+
+  c10::DeviceIndex device_;
+};
+
+}  // namespace npu_sim::aten

@@ -1,0 +1,12 @@
+// The universal route: any operator on npu tensors runs as its CPU kernel over the same bytes.
+#pragma once
+
+#include <ATen/core/boxing/KernelFunction.h>
+#include <ATen/core/stack.h>
+
+namespace npu_sim::aten {
+
+// The boxed kernel behind every ATen operator that has no typed kernel of its own.
+void route(const c10::OperatorHandle& handle, torch::jit::Stack* stack);
+
+}  // namespace npu_sim::aten

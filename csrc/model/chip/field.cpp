@@ -1,0 +1,122 @@
+#include "model/chip/field.h"
+
+#include <cmath>
+#include <type_traits>
+
+namespace npu_sim::model {
+namespace {
+
+// Ranges keep arithmetic finite (no zero rate, no negative time); they do not judge plausibility.
+constexpr double kLargestRate = 1e21;
+constexpr double kLargestBytes = 1e15;
+constexpr double kLargestNs = 1e9;
+constexpr double kLargestWatts = 1e5;
+constexpr double kLargestPj = 1e6;
+
+constexpr Field kFields[] = {
+    {"cube_cores", "cores", 1, 1e5, &ChipSpec::cube_cores},
+    {"vector_cores", "cores", 1, 1e5, &ChipSpec::vector_cores},
+    {"clock_hz", "Hz", 1e6, 1e11, &ChipSpec::clock_hz},
+    {"cube_fp32_flop_per_s", "FLOP/s", 1e6, kLargestRate, &ChipSpec::cube_fp32_flop_per_s,
+     Scales::kWithCubes},
+    {"cube_fp16_flop_per_s", "FLOP/s", 1e6, kLargestRate, &ChipSpec::cube_fp16_flop_per_s,
+     Scales::kWithCubes},
+    {"cube_fp8_flop_per_s", "FLOP/s", 0, kLargestRate, &ChipSpec::cube_fp8_flop_per_s,
+     Scales::kWithCubes},
+    {"cube_int8_flop_per_s", "OP/s", 0, kLargestRate, &ChipSpec::cube_int8_flop_per_s,
+     Scales::kWithCubes},
+    {"cube_fp4_flop_per_s", "FLOP/s", 0, kLargestRate, &ChipSpec::cube_fp4_flop_per_s,
+     Scales::kWithCubes},
+    {"cube_efficiency", "share", 0.01, 1, &ChipSpec::cube_efficiency},
+    {"vector_fp32_op_per_s", "op/s", 1e6, kLargestRate, &ChipSpec::vector_fp32_op_per_s,
+     Scales::kWithVectors},
+    {"vector_fp16_op_per_s", "op/s", 1e6, kLargestRate, &ChipSpec::vector_fp16_op_per_s,
+     Scales::kWithVectors},
+    {"special_rate", "share", 0.001, 1, &ChipSpec::special_rate},
+    {"sort_merge_per_cycle", "1/cycle", 0.001, 1e6, &ChipSpec::sort_merge_per_cycle},
+    {"memory_bytes", "B", 1 << 20, kLargestBytes, &ChipSpec::memory_bytes},
+    {"hibl_bytes_per_s", "B/s", 1e6, kLargestRate, &ChipSpec::hibl_bytes_per_s},
+    {"hibl_read_efficiency", "share", 0.01, 1, &ChipSpec::hibl_read_efficiency},
+    {"hibl_mixed_efficiency", "share", 0.01, 1, &ChipSpec::hibl_mixed_efficiency},
+    {"l2_bytes", "B", 0, kLargestBytes, &ChipSpec::l2_bytes},
+    {"l2_bytes_per_s", "B/s", 1e6, kLargestRate, &ChipSpec::l2_bytes_per_s},
+    {"transaction_bytes", "B", 1, 1 << 20, &ChipSpec::transaction_bytes},
+    {"strided_traffic_limit", "factor", 1, 1e6, &ChipSpec::strided_traffic_limit},
+    {"ub_bytes", "B", 1, kLargestBytes, &ChipSpec::ub_bytes},
+    {"l1_bytes", "B", 1, kLargestBytes, &ChipSpec::l1_bytes},
+    {"launch_floor_ns", "ns", 0, kLargestNs, &ChipSpec::launch_floor},
+    {"host_link_bytes_per_s", "B/s", 1e3, kLargestRate, &ChipSpec::host_link_bytes_per_s},
+    {"host_link_latency_ns", "ns", 0, kLargestNs, &ChipSpec::host_link_latency},
+    {"peer_link_bytes_per_s", "B/s", 1e3, kLargestRate, &ChipSpec::peer_link_bytes_per_s},
+    {"peer_link_latency_ns", "ns", 0, kLargestNs, &ChipSpec::peer_link_latency},
+    {"idle_watts", "W", 0, kLargestWatts, &ChipSpec::idle_watts},
+    {"tdp_watts", "W", 1, kLargestWatts, &ChipSpec::tdp_watts},
+    {"cube_fp16_pj_per_flop", "pJ/FLOP", 0, kLargestPj, &ChipSpec::cube_fp16_pj_per_flop},
+    {"vector_pj_per_op", "pJ/op", 0, kLargestPj, &ChipSpec::vector_pj_per_op},
+    {"hibl_pj_per_byte", "pJ/B", 0, kLargestPj, &ChipSpec::hibl_pj_per_byte},
+    {"link_pj_per_byte", "pJ/B", 0, kLargestPj, &ChipSpec::link_pj_per_byte},
+    {"host_eager_op_ns", "ns", 0, kLargestNs, &HostSpec::eager_op_ns},
+    {"host_view_op_ns", "ns", 0, kLargestNs, &HostSpec::view_op_ns},
+    {"host_graph_launch_ns", "ns", 0, kLargestNs, &HostSpec::graph_launch_ns},
+    {"host_synchronize_ns", "ns", 0, kLargestNs, &HostSpec::synchronize_ns},
+    {"host_copy_call_ns", "ns", 0, kLargestNs, &HostSpec::copy_call_ns},
+    {"host_memory_bytes_per_s", "B/s", 1e3, kLargestRate, &HostSpec::memory_bytes_per_s},
+};
+
+constexpr std::int64_t kPsPerNs = 1000;
+
+// The object a member pointer of `Owner` points into.
+template <class Owner, class Chip>
+auto& owner_in(Chip& chip) {
+  if constexpr (std::is_same_v<Owner, HostSpec>) {
+    return chip.host;
+  } else {
+    return chip;
+  }
+}
+
+template <class Value>
+double to_number(Value value) {
+  if constexpr (std::is_same_v<Value, base::SimTime>) {
+    return static_cast<double>(value.count()) / static_cast<double>(kPsPerNs);
+  } else {
+    return static_cast<double>(value);
+  }
+}
+
+template <class Value>
+Value from_number(double number) {
+  if constexpr (std::is_same_v<Value, base::SimTime>) {
+    return base::SimTime(std::llround(number * static_cast<double>(kPsPerNs)));
+  } else if constexpr (std::is_same_v<Value, double>) {
+    return number;
+  } else {
+    return static_cast<Value>(std::llround(number));
+  }
+}
+
+}  // namespace
+
+std::span<const Field> fields() { return kFields; }
+
+const Field* find_field(std::string_view name) {
+  for (const Field& field : kFields) {
+    if (field.name == name) return &field;
+  }
+  return nullptr;
+}
+
+double value_of(const ChipSpec& chip, const Field& field) {
+  return std::visit([&chip]<class Value, class Owner>(
+                        Value Owner::*place) { return to_number(owner_in<Owner>(chip).*place); },
+                    field.place);
+}
+
+ChipSpec with_value(ChipSpec chip, const Field& field, double value) {
+  std::visit([&chip, value]<class Value, class Owner>(
+                 Value Owner::*place) { owner_in<Owner>(chip).*place = from_number<Value>(value); },
+             field.place);
+  return chip;
+}
+
+}  // namespace npu_sim::model

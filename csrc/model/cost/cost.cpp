@@ -1,0 +1,22 @@
+#include "model/cost/cost.h"
+
+#include <type_traits>
+#include <variant>
+
+#include "model/cost/estimate.h"
+
+namespace npu_sim::model {
+
+KernelTime cost(const Work& work, const ChipSpec& chip) {
+  return std::visit(
+      [&chip](const auto& kind) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(kind)>, NoWork>) {
+          return KernelTime{};
+        } else {
+          return settle(estimate(kind, chip), chip);
+        }
+      },
+      work);
+}
+
+}  // namespace npu_sim::model

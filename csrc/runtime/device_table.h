@@ -1,0 +1,65 @@
+// The one place with global state: clock, schedule, allocators, traces and the chip.
+//
+// Locks, in the order in which they may be taken: one an allocator (by device), `timeline_mutex`,
+// the trace log's, the counters' and `intern_mutex`. None is held while code outside the runtime
+// runs.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "model/chip/chip_spec.h"
+#include "runtime/host_clock.h"
+#include "runtime/memory/address_space.h"
+#include "runtime/memory/device_allocator.h"
+#include "runtime/op_counters.h"
+#include "runtime/timeline/timeline.h"
+#include "runtime/trace_log.h"
+
+namespace npu_sim::runtime {
+
+struct DeviceTable {
+  explicit DeviceTable(int count);
+
+  const int count;
+  HostClock clock;
+
+  std::mutex timeline_mutex;
+  Timeline timeline;
+
+  AddressSpace addresses;
+  std::vector<std::unique_ptr<DeviceAllocator>> allocators;
+
+  TraceLog trace;
+  OpCounter undescribed;
+  OpCounter fallbacks;
+
+  std::mutex chip_mutex;
+  std::atomic<const model::ChipSpec*> chip{nullptr};
+  // Every chip there ever was: references handed out stay valid.
+  std::vector<std::unique_ptr<const model::ChipSpec>> chips;
+  std::atomic<std::uint64_t> chip_epoch{0};  // costs memoized before are void
+
+  std::mutex intern_mutex;
+  std::unordered_set<std::string> interned;
+
+  std::atomic<bool> used{false};
+  std::atomic<bool> in_bad_fork{false};
+};
+
+// Made on first use and never destroyed: torch frees storages after static destructors have run.
+[[nodiscard]] DeviceTable& device_table();
+
+// Charges the host for one query of a stream or an event, and returns its clock: without that a
+// loop that polls would never see time pass.
+base::SimTime advance_for_poll();
+
+// Throw base::ValueError that names the caller's argument.
+void check_device(int device);
+void check_stream(StreamId stream);
+
+}  // namespace npu_sim::runtime

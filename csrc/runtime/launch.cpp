@@ -1,0 +1,119 @@
+#include "runtime/launch.h"
+
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "base/units.h"
+#include "model/work/name.h"
+#include "runtime/cost_cache.h"
+#include "runtime/device.h"
+#include "runtime/device_table.h"
+
+namespace npu_sim::runtime {
+namespace {
+
+using base::SimTime;
+
+// How far the host may run ahead of a stream before a launch waits, in tasks.
+// Source: torch_npu's task queue holds 4096 entries (NPUQueue.cpp, kQueueCapacity).
+constexpr std::size_t kMaxAhead = 4096;
+// Ended tasks are taken off a stream each time this many have come; a power of two.
+constexpr std::size_t kResolveEvery = 256;
+
+Ticket trace(DeviceTable& table, const LaunchSite& site, const model::Work& work,
+             const model::KernelTime& time, SimTime issued) {
+  if (!table.trace.running()) return kUntraced;
+  return table.trace.add({.op = site.op,
+                          .name = model::name(work),
+                          .stream = site.stream,
+                          .issued = issued,
+                          .start = issued,
+                          .end = issued,
+                          .time = time,
+                          .work = work});
+}
+
+// The time the host must wait for, when it has run too far ahead of the stream.
+std::optional<SimTime> keep_bounded(Timeline& timeline, StreamId stream, SimTime now) {
+  const std::size_t pending = timeline.pending(stream);
+  if (pending % kResolveEvery != 0 && pending < kMaxAhead) return std::nullopt;
+  timeline.advance_to(now);
+  if (timeline.pending(stream) < kMaxAhead) return std::nullopt;
+  return timeline.drain_to(stream, kMaxAhead - kResolveEvery);
+}
+
+// Queues the kernel; the point behind it when `wait`.
+PointPtr queue(const LaunchSite& site, const model::Work& work, SimTime issued, bool wait) {
+  DeviceTable& table = device_table();
+  const model::KernelTime& time = cost_of(work);
+  const Ticket ticket = trace(table, site, work, time, issued);
+  std::optional<SimTime> host_waits;
+  PointPtr point;
+  {
+    const std::lock_guard lock(table.timeline_mutex);
+    table.timeline.launch(site.stream, time, issued, ticket);
+    host_waits = keep_bounded(table.timeline, site.stream, issued);
+    if (wait) point = table.timeline.record(site.stream, issued);
+  }
+  if (host_waits) table.clock.wait_until(*host_waits);
+  return point;
+}
+
+void queue_and_wait(const LaunchSite& site, const model::Work& work, SimTime issued) {
+  const PointPtr point = queue(site, work, issued, true);
+  DeviceTable& table = device_table();
+  SimTime end{};
+  {
+    const std::lock_guard lock(table.timeline_mutex);
+    end = table.timeline.finish(point);
+  }
+  table.clock.wait_until(end);
+}
+
+}  // namespace
+
+std::string_view intern(std::string_view text) {
+  DeviceTable& table = device_table();
+  const std::lock_guard lock(table.intern_mutex);
+  return *table.interned.emplace(text).first;
+}
+
+void record(const LaunchSite& site, const model::Work& work) {
+  DeviceTable& table = device_table();
+  const model::HostSpec& host = chip().host;
+  if (std::holds_alternative<model::NoWork>(work)) {
+    table.clock.advance(std::chrono::nanoseconds(host.view_op_ns));
+    return;
+  }
+  if (const auto* copy = std::get_if<model::CopyWork>(&work)) {
+    record_copy(site, *copy, false);
+    return;
+  }
+  check_stream(site.stream);
+  const SimTime issued = table.clock.advance(std::chrono::nanoseconds(host.eager_op_ns));
+  if (std::holds_alternative<model::HostWork>(work)) {
+    table.fallbacks.count(site.op);
+    queue_and_wait(site, work, issued);
+    return;
+  }
+  if (std::holds_alternative<model::UndescribedWork>(work)) table.undescribed.count(site.op);
+  queue(site, work, issued, false);
+}
+
+void record_copy(const LaunchSite& site, const model::CopyWork& work, bool blocking) {
+  check_stream(site.stream);
+  const model::HostSpec& host = chip().host;
+  const bool crosses_link = work.route == model::CopyRoute::kHostToDevice ||
+                            work.route == model::CopyRoute::kDeviceToHost;
+  const auto call = host.eager_op_ns + (crosses_link ? host.copy_call_ns : 0);
+  const SimTime issued = device_table().clock.advance(std::chrono::nanoseconds(call));
+  if (blocking) {
+    queue_and_wait(site, work, issued);
+  } else {
+    queue(site, work, issued, false);
+  }
+}
+
+}  // namespace npu_sim::runtime

@@ -1,0 +1,69 @@
+#include "runtime/stream.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+
+#include "base/error.h"
+#include "runtime/device.h"
+#include "runtime/device_table.h"
+
+namespace npu_sim::runtime {
+namespace {
+
+// Stream indices: 0 the default stream, then the pool of priority 0, then the urgent pool.
+constexpr int kFirstUrgent = 1 + kStreamsPerPool;
+
+thread_local std::array<std::int32_t, kMaxDevices> thread_streams{};
+std::array<std::array<std::atomic<std::uint32_t>, 2>, kMaxDevices>& next_in_pool() {
+  static std::array<std::array<std::atomic<std::uint32_t>, 2>, kMaxDevices> next{};
+  return next;
+}
+
+}  // namespace
+
+StreamId stream_from_pool(int device, int priority) {
+  check_device(device);
+  const bool urgent = priority < kLowestPriority;
+  auto& next = next_in_pool()[static_cast<std::size_t>(device)][urgent ? 1 : 0];
+  const auto turn = next.fetch_add(1, std::memory_order_relaxed) % kStreamsPerPool;
+  return {device, static_cast<std::int32_t>(turn) + (urgent ? kFirstUrgent : 1)};
+}
+
+int priority_of(StreamId stream) {
+  return stream.index >= kFirstUrgent ? kHighestPriority : kLowestPriority;
+}
+
+StreamId current_stream(int device) {
+  check_device(device);
+  return {device, thread_streams[static_cast<std::size_t>(device)]};
+}
+
+void set_current_stream(StreamId stream) {
+  check_stream(stream);
+  thread_streams[static_cast<std::size_t>(stream.device)] = stream.index;
+}
+
+bool query(StreamId stream) {
+  check_stream(stream);
+  DeviceTable& table = device_table();
+  const base::SimTime now = advance_for_poll();
+  const std::lock_guard lock(table.timeline_mutex);
+  table.timeline.advance_to(now);
+  return table.timeline.passed(stream, now);
+}
+
+void synchronize(StreamId stream) {
+  check_stream(stream);
+  DeviceTable& table = device_table();
+  base::SimTime end{};
+  {
+    const std::lock_guard lock(table.timeline_mutex);
+    end = table.timeline.finish(table.timeline.record(stream, {}));
+  }
+  table.clock.wait_until(end);
+  table.clock.advance(std::chrono::nanoseconds(chip().host.synchronize_ns));
+}
+
+}  // namespace npu_sim::runtime

@@ -1,0 +1,73 @@
+"""Fixtures of every room: the device, fresh seeds, Python programs of their own."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the flag that lets benchmarks run."""
+    parser.addoption("--benchmark", action="store_true", help="run tests/benchmarks too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips benchmarks unless they were asked for: they need a quiet machine."""
+    if config.getoption("--benchmark"):
+        return
+    benchmarks = Path(__file__).parent / "benchmarks"
+    for item in items:
+        if benchmarks in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason="a benchmark; run with --benchmark"))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Starts every test with torch_npu_sim imported and every generator seeded with 0."""
+    import torch
+
+    import torch_npu_sim  # noqa: F401  registers the device where autoload is off
+
+    random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def npu() -> "torch.device":
+    """The first simulated device."""
+    import torch
+
+    return torch.device("npu:0")
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> RunPython:
+    """Runs code in a fresh Python, in an empty folder, with variables of the environment set.
+
+    `run_python("print(1)", NPU_SIM_DEVICES="2")` returns the completed process, whose output is
+    captured as text. A run that takes over two minutes fails.
+    """
+
+    def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("NPU_SIM_", "TORCH_"))}
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=kept | variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,46 @@
+"""A PyTorch device ``npu``: right values from the host, and the time an Ascend 950PR would take.
+
+Importing this package (or, through the ``torch.backends`` entry point, just ``torch``) makes
+``npu`` a device like any other::
+
+    import torch
+    import torch_npu_sim
+
+    with torch_npu_sim.trace() as trace:
+        x = torch.randn(1024, 1024, device="npu")
+        y = x @ x
+    print(trace.table())
+"""
+
+
+def _autoload() -> None:
+    """Entry point of ``torch.backends``: torch calls it at the end of its own import.
+
+    Importing this package has done the work. When this package is what imports torch, torch calls
+    back before the work is done; the outer import then finishes it. Hence it stands before torch
+    is imported.
+    """
+
+
+from torch_npu_sim import _startup  # noqa: E402
+
+_startup.start()
+
+from torch_npu_sim import npu  # noqa: E402
+from torch_npu_sim._startup import __version__  # noqa: E402
+from torch_npu_sim.presets import Chip, Parameter, chips, get_chip, set_chip  # noqa: E402
+from torch_npu_sim.report import Kernel, MemorySample, Trace, trace  # noqa: E402
+
+__all__ = [
+    "Chip",
+    "Kernel",
+    "MemorySample",
+    "Parameter",
+    "Trace",
+    "__version__",
+    "chips",
+    "get_chip",
+    "npu",
+    "set_chip",
+    "trace",
+]

@@ -1,0 +1,105 @@
+"""The command `npu-sim`: what the chips are, and any script with a report of its simulated time."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="A simulated Ascend NPU for PyTorch.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ChipOption = Annotated[
+    str | None, typer.Option("--chip", help="A preset's name or the path of a chip file.")
+]
+
+
+def _fail(error: Exception) -> typer.Exit:
+    typer.echo(f"npu-sim: {error}", err=True)
+    return typer.Exit(2)
+
+
+@app.command()
+def chips() -> None:
+    """List the presets."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from torch_npu_sim import presets
+
+    current = presets.get_chip().name
+    table = Table("chip", "SoC", "what it is")
+    for name in presets.chips():
+        chip = presets.load_chip(name)
+        mark = " (in use)" if chip.name == current else ""
+        table.add_row(name + mark, chip.soc_name, chip.summary)
+    Console().print(table)
+
+
+@app.command()
+def info(chip: ChipOption = None) -> None:
+    """Show every number of a chip, and where it comes from."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from torch_npu_sim import presets
+
+    try:
+        facts = presets.get_chip() if chip is None else presets.load_chip(chip)
+    except (ValueError, OSError) as error:
+        raise _fail(error) from error
+    console = Console()
+    console.print(f"{facts.name}  {facts.soc_name}\n{facts.summary}", highlight=False)
+    table = Table("parameter", "value", "unit", "source")
+    for parameter in facts.parameters:
+        table.add_row(parameter.name, f"{parameter.value:,.12g}", parameter.unit, parameter.source)
+    console.print(table)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def run(
+    script: Annotated[Path, typer.Argument(help="A Python script, run as __main__.")],
+    args: Annotated[list[str] | None, typer.Argument(help="Its arguments.")] = None,
+    chip: ChipOption = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Write a trace that opens in Perfetto.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", help="Operators to list.")] = 20,
+) -> None:
+    """Run a script, then report the simulated time of what it launched."""
+    from torch_npu_sim import presets
+    from torch_npu_sim import trace as record
+    from torch_npu_sim.script import run_script
+
+    if not script.is_file():
+        raise _fail(FileNotFoundError(f"expected the path of a Python script, got {script}"))
+    try:
+        if chip is not None:
+            presets.set_chip(chip)
+            os.environ["NPU_SIM_CHIP"] = chip  # processes that the script starts simulate it too
+    except (ValueError, OSError) as error:
+        raise _fail(error) from error
+    with record() as result:
+        code = run_script(script, args or [])
+    sys.stdout.flush()
+    typer.echo(result.table(top))
+    if trace is not None:
+        result.to_chrome(trace)
+        typer.echo(f"trace        {trace}  (open in https://ui.perfetto.dev)")
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""Seeing what ran: traces of kernels in simulated time, as objects, tables and trace files."""
+
+from torch_npu_sim.report.kernel import Kernel, MemorySample
+from torch_npu_sim.report.trace import Trace, trace
+
+__all__ = ["Kernel", "MemorySample", "Trace", "trace"]

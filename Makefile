@@ -18,6 +18,8 @@ LINT_READY := $(VENV)/.lint-$(SETUP)
 CPP_SOURCES = $(shell find csrc tests/cpp -name '*.h' -o -name '*.cpp')
 TORCH_FREE_UNITS = $(shell find csrc/base csrc/model csrc/runtime -name '*.cpp')
 TORCH_UNITS = $(shell find csrc/backend csrc/aten csrc/python -name '*.cpp')
+# pip would hide the compiler's progress, so it comes when there is nothing left to compile.
+BUILD = $(PY) setup.py --quiet build_ext --inplace
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -34,6 +36,7 @@ $(TORCH_READY):
 
 $(INSTALLED): $(TORCH_READY)
 	$(PY) -m pip install 'setuptools>=77' wheel 'cmake>=3.25,<4' ninja
+	$(BUILD)
 	$(PY) -m pip install --no-build-isolation -e '.[test]'
 	rm -f $(VENV)/.installed-*
 	touch $@
@@ -45,7 +48,7 @@ $(LINT_READY): $(INSTALLED)
 	touch $@
 
 build: $(INSTALLED) ## Set up the virtual environment and build the extension in place
-	$(PY) setup.py --quiet build_ext --inplace
+	$(BUILD)
 
 demo: build ## Run DeepSeek models and a sentence encoder on npu:0, checked against the CPU
 	$(PY) examples/01_demo.py
@@ -55,14 +58,19 @@ test: pytest ctest ## Run every test, Python and C++
 pytest: build ## Run the Python tests
 	$(PY) -m pytest
 
-# $(1): folder under build/, $(2): build type, $(3): sanitizers, $(4): what runs the tests
-define run_cpp_tests
+# $(1): folder under build/, $(2): build type, $(3): sanitizers
+define configure_cpp
 	sh scripts/require_debian_file.sh /usr/src/googletest/CMakeLists.txt libgtest-dev
 	$(CMAKE) -S . -B build/$(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
 	  -DCMAKE_BUILD_TYPE=$(2) -DNPU_SIM_SANITIZE=$(3) \
 	  -DNPU_SIM_BUILD_TORCH=OFF -DNPU_SIM_BUILD_TESTS=ON
+endef
+
+# The same, and $(4): what runs the tests
+define run_cpp_tests
+	$(call configure_cpp,$(1),$(2),$(3))
 	$(CMAKE) --build build/$(1)
-	$(4) $(BIN)/ctest --test-dir build/$(1) --output-on-failure -j 2
+	$(4) $(BIN)/ctest --test-dir build/$(1) --output-on-failure --progress -j 2
 endef
 
 ctest: $(INSTALLED) ## Run the GoogleTest programs of the torch-free rooms
@@ -77,21 +85,22 @@ tsan: $(INSTALLED) ## The same under the thread sanitizer
 
 COMMA := ,
 
-lint: $(LINT_READY) build ctest ## Check formats, rules and types
+lint: $(LINT_READY) build ## Check formats, rules and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run -Werror $(CPP_SOURCES)
-	$(BIN)/clang-tidy --quiet -p build/cpp $(TORCH_FREE_UNITS)
+	@echo clang-format; $(BIN)/clang-format --dry-run -Werror $(CPP_SOURCES)
+	$(call configure_cpp,cpp,Release)
+	@echo clang-tidy; printf '%s\n' $(TORCH_FREE_UNITS) | xargs -n 4 -P 2 $(BIN)/clang-tidy --quiet -p build/cpp
 
 tidy-torch: $(LINT_READY) build ## clang-tidy over the rooms that include torch (slow)
-	printf '%s\n' $(TORCH_UNITS) | xargs -n 1 -P 2 \
+	@echo clang-tidy; printf '%s\n' $(TORCH_UNITS) | xargs -n 1 -P 2 \
 	  $(BIN)/clang-tidy --quiet -p build/release --extra-arg=-Wno-ignored-gch
 
 format: $(LINT_READY) ## Rewrite the sources in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/clang-format -i $(CPP_SOURCES)
+	@$(BIN)/clang-format -i $(CPP_SOURCES)
 
 bench: build ## Run the paired benchmarks against CPU eager
 	$(PY) -m pytest --benchmark -s tests/benchmarks

@@ -46,6 +46,8 @@ class CMakeBuild(build_ext):
             *("-S", str(ROOT), "-B", str(BUILD_FOLDER), "-G", "Ninja"),
             f"-DCMAKE_MAKE_PROGRAM={find_tool('ninja')}",
             f"-DPython_EXECUTABLE={sys.executable}",
+            # An error names csrc/..., not where this tree lay when it was compiled.
+            f"-DCMAKE_CXX_FLAGS=-fmacro-prefix-map={ROOT}/=",
         ]
         compile_all = [cmake, "--build", str(BUILD_FOLDER), "--target", "_C", "--parallel", jobs]
         for command in (configure, compile_all):

@@ -2,10 +2,10 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/copy_ops.h>
 #include <ATen/ops/resize.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/library.h>
 
 #include "aten/describe/work_of.h"
+#include "aten/route/host_call.h"
 #include "aten/route/host_views.h"
 #include "backend/device_type.h"
 #include "backend/pinned_memory.h"
@@ -16,9 +16,6 @@ namespace {
 
 using backend::kNpu;
 
-constexpr c10::DispatchKeySet kAboveBackend =
-    c10::autograd_dispatch_keyset_with_ADInplaceOrView | c10::autocast_dispatch_keyset;
-
 // A copy over the host link is asynchronous only if asked for and if the host side is pinned.
 bool host_waits(const at::Tensor& self, const at::Tensor& source, bool non_blocking) {
   const bool within_cards = self.device().type() == kNpu && source.device().type() == kNpu;
@@ -27,13 +24,11 @@ bool host_waits(const at::Tensor& self, const at::Tensor& source, bool non_block
   return !(non_blocking && host.has_storage() && backend::is_pinned(host.storage().data()));
 }
 
-void copy_values(const at::Tensor& self, const at::Tensor& source) {
-  HostViews views(runtime::current_stream(self.device().type() == kNpu ? self.device().index()
-                                                                      : source.device().index()));
+void copy_values(const at::Tensor& self, const at::Tensor& source, runtime::StreamId stream) {
+  HostViews views(stream);
   at::Tensor to = views.to_host(self);
   const at::Tensor from = views.to_host(source);
-  const c10::impl::ExcludeDispatchKeyGuard below(kAboveBackend);
-  at::_ops::copy_::call(to, from, /*non_blocking=*/false);
+  host_call(stream, [&] { at::_ops::copy_::call(to, from, /*non_blocking=*/false); });
 }
 
 at::Tensor& copy_(at::Tensor& self, const at::Tensor& source, bool non_blocking) {
@@ -45,7 +40,7 @@ at::Tensor& copy_(at::Tensor& self, const at::Tensor& source, bool non_blocking)
               source.device(), "; go through the CPU");
   const c10::Device card = self.device().type() == kNpu ? self.device() : source.device();
   const runtime::LaunchSite site{"aten::copy_", runtime::current_stream(card.index())};
-  copy_values(self, source);
+  copy_values(self, source, site.stream);
   const model::Work work = work_of::copy(self, source);
   if (const auto* const moved = std::get_if<model::CopyWork>(&work)) {
     runtime::record_copy(site, *moved, host_waits(self, source, non_blocking));

@@ -19,7 +19,8 @@ class Quantity {
 
   [[nodiscard]] constexpr std::int64_t count() const { return count_; }
 
-  constexpr auto operator<=>(const Quantity&) const = default;
+  // The check takes the compiler's own comparison with 0 for a null pointer.
+  constexpr auto operator<=>(const Quantity&) const = default;  // NOLINT(modernize-use-nullptr)
   constexpr Quantity& operator+=(Quantity other) {
     count_ += other.count_;
     return *this;

@@ -46,20 +46,13 @@ py::dict to_dict(const runtime::SegmentSnapshot& segment) {
 std::string_view name(runtime::MemoryTraceEntry::Action action) {
   using Action = runtime::MemoryTraceEntry::Action;
   switch (action) {
-    case Action::kAlloc:
-      return "alloc";
-    case Action::kFreeRequested:
-      return "free_requested";
-    case Action::kFreeCompleted:
-      return "free_completed";
-    case Action::kSegmentAlloc:
-      return "segment_alloc";
-    case Action::kSegmentFree:
-      return "segment_free";
-    case Action::kOom:
-      return "oom";
-    case Action::kSnapshot:
-      return "snapshot";
+    case Action::kAlloc: return "alloc";
+    case Action::kFreeRequested: return "free_requested";
+    case Action::kFreeCompleted: return "free_completed";
+    case Action::kSegmentAlloc: return "segment_alloc";
+    case Action::kSegmentFree: return "segment_free";
+    case Action::kOom: return "oom";
+    case Action::kSnapshot: return "snapshot";
   }
   return "unknown";
 }

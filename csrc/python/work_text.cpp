@@ -13,26 +13,19 @@ using namespace model;  // NOLINT: one overload for each kind of Work, of which 
 
 std::string_view route_name(CopyRoute route) {
   switch (route) {
-    case CopyRoute::kWithinDevice:
-      return "within the device";
-    case CopyRoute::kHostToDevice:
-      return "host to device";
-    case CopyRoute::kDeviceToHost:
-      return "device to host";
-    case CopyRoute::kPeer:
-      return "to a peer";
+    case CopyRoute::kWithinDevice: return "within the device";
+    case CopyRoute::kHostToDevice: return "host to device";
+    case CopyRoute::kDeviceToHost: return "device to host";
+    case CopyRoute::kPeer: return "to a peer";
   }
   return "";
 }
 
 std::string_view pass_name(ConvolutionPass pass) {
   switch (pass) {
-    case ConvolutionPass::kForward:
-      return "forward";
-    case ConvolutionPass::kInputGrad:
-      return "input gradient";
-    case ConvolutionPass::kWeightGrad:
-      return "weight gradient";
+    case ConvolutionPass::kForward: return "forward";
+    case ConvolutionPass::kInputGrad: return "input gradient";
+    case ConvolutionPass::kWeightGrad: return "weight gradient";
   }
   return "";
 }

@@ -1,11 +1,13 @@
 // The one place with global state: clock, schedule, allocators, traces and the chip.
 //
-// Locks, in the order in which they may be taken: one an allocator (by device), `timeline_mutex`,
-// the trace log's, the counters' and `intern_mutex`. None is held while code outside the runtime
-// runs.
+// Locks, in the order in which they may be taken (fork.cpp takes them all): `chip_mutex`, one an
+// allocator (by device), the address space's, `timeline_mutex`, the trace log's, the counters',
+// `intern_mutex`. None is held while code outside the runtime runs.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -33,6 +35,9 @@ struct DeviceTable {
 
   AddressSpace addresses;
   std::vector<std::unique_ptr<DeviceAllocator>> allocators;
+
+  // Turns of the pools, by device and urgency.
+  std::array<std::array<std::atomic<std::uint32_t>, 2>, kMaxDevices> next_in_pool{};
 
   TraceLog trace;
   OpCounter undescribed;

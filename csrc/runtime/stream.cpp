@@ -1,8 +1,6 @@
 #include "runtime/stream.h"
 
-#include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
 
 #include "base/error.h"
@@ -16,17 +14,13 @@ namespace {
 constexpr int kFirstUrgent = 1 + kStreamsPerPool;
 
 thread_local std::array<std::int32_t, kMaxDevices> thread_streams{};
-std::array<std::array<std::atomic<std::uint32_t>, 2>, kMaxDevices>& next_in_pool() {
-  static std::array<std::array<std::atomic<std::uint32_t>, 2>, kMaxDevices> next{};
-  return next;
-}
 
 }  // namespace
 
 StreamId stream_from_pool(int device, int priority) {
   check_device(device);
   const bool urgent = priority < kLowestPriority;
-  auto& next = next_in_pool()[static_cast<std::size_t>(device)][urgent ? 1 : 0];
+  auto& next = device_table().next_in_pool[static_cast<std::size_t>(device)][urgent ? 1 : 0];
   const auto turn = next.fetch_add(1, std::memory_order_relaxed) % kStreamsPerPool;
   return {device, static_cast<std::int32_t>(turn) + (urgent ? kFirstUrgent : 1)};
 }

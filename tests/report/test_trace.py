@@ -177,6 +177,20 @@ def test_the_table_sums_up_what_it_leaves_out():
     assert "3 more" in trace.table(top=1)
 
 
+def test_the_table_names_operators_whose_time_is_doubtful():
+    trace = matmul_trace()
+    assert "bytes alone" not in trace.table()
+    trace._kernels = [dataclasses.replace(trace.kernels[0], provenance="undescribed")]
+    assert "bytes alone, as nobody has described them: aten::mm" in trace.table()
+
+
+def test_an_operator_the_card_lacks_is_named_as_work_of_the_host():
+    x = torch.randn(16, 16, device="npu")
+    with torch_npu_sim.trace() as trace:
+        torch.linalg.eigh(x + x.mT)
+    assert "timed as work of the host" in trace.table()
+
+
 def test_the_table_of_an_empty_trace_says_so():
     with torch_npu_sim.trace() as trace:
         pass

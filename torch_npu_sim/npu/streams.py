@@ -23,6 +23,9 @@ __all__ = [
 ]
 
 
+_PS_PER_MS = 1_000_000_000
+
+
 class Stream(torch.Stream):
     """An ordered queue of kernels on one card, taken from the card's pool of the priority.
 
@@ -122,9 +125,17 @@ class Event(torch.Event):
         """Returns the simulated milliseconds from this event to `end_event`.
 
         Raises:
-            RuntimeError: one of them is not recorded, not reached yet, or has no timing.
+            TypeError: `end_event` is no event.
+            ValueError: one of the two is not recorded, not reached yet, or has no timing, or they
+                are of different devices.
         """
-        return super().elapsed_time(end_event)
+        if not isinstance(end_event, torch.Event):
+            raise TypeError(
+                "torch.npu.Event.elapsed_time: expected a torch.npu.Event, got "
+                f"{type(end_event).__name__}"
+            )
+        # torch.Event's own method takes no instance of a subclass.
+        return _C.elapsed_ps(self.event_id, end_event.event_id) / _PS_PER_MS
 
     def ipc_handle(self) -> bytes:
         """Would name the event to another process.

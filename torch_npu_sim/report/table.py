@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["OpTotal", "format_report", "op_totals", "provenance_shares"]
 
 _WIDTH = 110
+# Provenances that a reader must know by operator, with what they say of it.
+_DOUBTFUL = {
+    "undescribed": "timed by their bytes alone, as nobody has described them",
+    "host-fallback": "timed as work of the host, as the card lacks them",
+}
 
 
 @dataclass
@@ -125,4 +130,8 @@ def format_report(trace: "Trace", top: int | None) -> str:
     shares = provenance_shares(trace.kernels)
     resting = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
     console.print(f"figures from {resting or 'nothing: no kernel ran'}")
+    for provenance, meaning in _DOUBTFUL.items():
+        ops = sorted({k.op for k in trace.kernels if k.provenance == provenance})
+        if ops:
+            console.print(f"{meaning}: {', '.join(ops)}", highlight=False)
     return text.getvalue().rstrip("\n")

@@ -1,15 +1,15 @@
 #include "aten/route/route.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include "aten/route/devices.h"
+#include "aten/route/host_call.h"
 #include "aten/route/host_views.h"
 #include "aten/route/operator.h"
 #include "aten/route/random_scope.h"
+#include "aten/route/tensor_keys.h"
 #include "backend/device_type.h"
 #include "backend/generator.h"
-#include "backend/kernel_memory.h"
 #include "runtime/launch.h"
 
 namespace npu_sim::aten {
@@ -17,10 +17,6 @@ namespace {
 
 using c10::IValue;
 using torch::jit::Stack;
-
-// CPU kernels must not meet autograd, autocast or view tracking again: npu tensors already did.
-constexpr c10::DispatchKeySet kAboveBackend =
-    c10::autograd_dispatch_keyset_with_ADInplaceOrView | c10::autocast_dispatch_keyset;
 
 template <class Element>
 IValue list_to_host(const c10::List<Element>& list, HostViews& views) {
@@ -39,7 +35,7 @@ IValue list_to_host(const c10::List<Element>& list, HostViews& views) {
 IValue to_host(const IValue& value, ArgumentKind kind, c10::DeviceIndex device, HostViews& views) {
   if (kind == ArgumentKind::kGenerator) {
     const at::Generator& npu = value.isNone() ? backend::default_generator(device) : value.toGenerator();
-    return npu.device().type() == backend::kNpu ? IValue(backend::host_generator(npu)) : value;
+    return IValue(backend::host_generator(npu));
   }
   if (value.isNone()) return value;
   switch (kind) {
@@ -74,20 +70,27 @@ void result_to_npu(IValue& value, HostViews& views) {
   }
 }
 
-void call_host(const c10::OperatorHandle& handle, const Operator& op, runtime::StreamId stream, Stack* stack) {
-  const backend::KernelMemoryScope memory(stream);
-  const c10::impl::ExcludeDispatchKeyGuard below(kAboveBackend);
-  if (C10_UNLIKELY(op.draws_default_random)) {
-    const RandomScope random(static_cast<c10::DeviceIndex>(stream.device));
-    handle.callBoxed(stack);
-  } else {
-    handle.callBoxed(stack);
+// Redispatching, not calling: the profiler and other observers have seen this operator already.
+void call_host(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, const Operator& op,
+               runtime::StreamId stream, Stack* stack) {
+  std::optional<RandomScope> random;
+  if (C10_UNLIKELY(op.draws_default_random)) random.emplace(static_cast<c10::DeviceIndex>(stream.device));
+  host_call(stream, [&] { handle.redispatchBoxed(host_keys(keys), stack); });
+}
+
+// Most calls are one kernel; a convolution backward is one for each gradient that was wanted.
+void record_kernels(const Operator& op, runtime::StreamId stream, const Call& call) {
+  const runtime::LaunchSite site{op.name, stream};
+  runtime::record(site, op.description.describer(call));
+  for (const Describer further : op.description.rest) {
+    const model::Work work = further(call);
+    if (!std::holds_alternative<model::NoWork>(work)) runtime::record(site, work);
   }
 }
 
 }  // namespace
 
-void route(const c10::OperatorHandle& handle, Stack* stack) {
+void route(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, Stack* stack) {
   const Operator& op = operator_of(handle);
   const std::size_t arity = op.arguments.size();
   const std::size_t first = stack->size() - arity;
@@ -100,7 +103,7 @@ void route(const c10::OperatorHandle& handle, Stack* stack) {
   for (std::size_t i = 0; i < arity; ++i) {
     stack->push_back(to_host((*stack)[first + i], op.arguments[i].kind, device.index(), views));
   }
-  call_host(handle, op, stream, stack);
+  call_host(handle, keys, op, stream, stack);
 
   const std::size_t returned = first + arity;
   for (std::size_t i = 0; i < arity; ++i) {
@@ -109,8 +112,7 @@ void route(const c10::OperatorHandle& handle, Stack* stack) {
   for (std::size_t i = returned; i < stack->size(); ++i) result_to_npu((*stack)[i], views);
 
   const c10::ArrayRef<IValue> all(*stack);
-  runtime::record({op.name, stream}, op.description.describer(
-      {.arguments = all.slice(first, arity), .results = all.slice(returned)}));
+  record_kernels(op, stream, {.arguments = all.slice(first, arity), .results = all.slice(returned)});
   stack->erase(stack->begin() + static_cast<std::ptrdiff_t>(first),
                stack->begin() + static_cast<std::ptrdiff_t>(returned));
 }

@@ -6,7 +6,8 @@
 
 namespace npu_sim::aten {
 
-// The boxed kernel behind every ATen operator that has no typed kernel of its own.
-void route(const c10::OperatorHandle& handle, torch::jit::Stack* stack);
+// The boxed kernel behind every ATen operator that has no typed kernel of its own. `keys` are those
+// of the call; the same operator runs again with the npu exchanged for the CPU.
+void route(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, torch::jit::Stack* stack);
 
 }  // namespace npu_sim::aten

@@ -34,8 +34,8 @@ Demand estimate(const CopyWork& work, const ChipSpec& chip) {
       demand.written_bytes = written;
       return demand;
     case CopyRoute::kHostToDevice: demand.written_bytes = written; break;
-    case CopyRoute::kDeviceToHost: demand.read_bytes = read; break;
-    case CopyRoute::kPeer:  // the peer's own memory is on the other card
+    case CopyRoute::kDeviceToHost:
+    case CopyRoute::kPeer:  // what is written there is another memory's traffic
       demand.read_bytes = read;
       break;
   }

@@ -8,11 +8,11 @@
 namespace npu_sim::model {
 namespace {
 
-// A block is what one sorting instruction orders; its network has log2(32) levels, each of which
+// The kernel timed here sorts blocks of 32 with a network of log2(32) levels, each of which
 // compares and then moves value and index.
 constexpr double kBlock = 32;
 constexpr double kBlockOps = 5 * 3;
-// Sorted runs merged at once.
+// Sorted runs it merges at once.
 constexpr double kMergeWays = 4;
 
 // Times each element is emitted by a merge, on average: once a level until runs hold `kept`

@@ -33,6 +33,10 @@ void* map_lazily(std::size_t bytes, const char* purpose) {
   return mapping;
 }
 
+void prefer_huge_pages(std::byte* begin, std::size_t bytes) noexcept {
+  madvise(begin, bytes, MADV_HUGEPAGE);
+}
+
 void drop_pages(std::byte* begin, std::size_t bytes) noexcept {
   static const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
   const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(begin) + page - 1) & ~(page - 1);

@@ -139,6 +139,7 @@ Block* DeviceAllocator::add_segment(std::int32_t stream, PoolKind kind, std::siz
   block->stream = stream;
   block->pool = kind;
   block_at(block->address) = block;
+  if (kind == PoolKind::kLarge) prefer_huge_pages(block->address, total);
   segments_.emplace(block->address, block);
   ++segment_count_;
   change(stats_.segment, kind, 1);

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <set>
 
 #include "model/cost/cost.h"
 #include "model/work/name.h"
@@ -286,15 +285,6 @@ TEST(CostLaw, UndescribedWorkIsTimedAsADenseCopyAndSaysSo) {
   EXPECT_EQ(time.duration, copy.duration);
   EXPECT_EQ(time.provenance, Provenance::kUndescribed);
   EXPECT_EQ(copy.provenance, Provenance::kRoofline);
-}
-
-TEST(CostLaw, NamesOfPipesAndProvenancesAreUnique) {
-  std::set<std::string_view> names;
-  for (std::size_t i = 0; i < kPipeCount; ++i) names.insert(name(static_cast<Pipe>(i)));
-  EXPECT_EQ(names.size(), kPipeCount);
-  EXPECT_EQ(name(Pipe::kHibl), "hibl");
-  EXPECT_EQ(name(Provenance::kRoofline), "roofline");
-  EXPECT_EQ(name(Provenance::kUndescribed), "undescribed");
 }
 
 }  // namespace

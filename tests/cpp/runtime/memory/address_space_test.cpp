@@ -1,8 +1,10 @@
 #include "runtime/memory/address_space.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
+#include <fstream>
 
 #include "../chip_for_tests.h"
 #include "base/error.h"
@@ -49,6 +51,44 @@ TEST_F(AddressSpaceTest, dropped_pages_read_as_zero) {
   drop_pages(memory, 2 * kMib);
   EXPECT_EQ(memory[kMib], std::byte{0});
   deallocate(memory);
+}
+
+// Bytes of this process that the host holds in memory.
+std::int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::int64_t size = 0;
+  std::int64_t resident = 0;
+  statm >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+TEST_F(AddressSpaceTest, untouched_memory_costs_the_host_nothing) {
+  const std::int64_t before = resident_bytes();
+  void* memory = allocate({0, 0}, 200 * kMib);
+  EXPECT_LT(resident_bytes() - before, 16 << 20);
+  deallocate(memory);
+}
+
+TEST_F(AddressSpaceTest, released_segments_give_host_pages_back) {
+  void* memory = allocate({0, 0}, 200 * kMib);
+  std::memset(memory, 1, 200 * kMib);
+  const std::int64_t full = resident_bytes();
+  deallocate(memory);
+  empty_cache(0);
+  EXPECT_GT(full - resident_bytes(), 150 << 20);
+}
+
+TEST_F(AddressSpaceTest, free_blocks_do_not_pile_up_on_the_host) {
+  model::ChipSpec large = chip_for_tests();
+  large.memory_bytes = std::int64_t{4} << 30;
+  set_chip(large);
+  const std::int64_t before = resident_bytes();
+  for (int i = 0; i < 16; ++i) {  // 1.6 GiB of segments in all, on streams that do not share them
+    void* memory = allocate({0, i}, 100 * kMib);
+    std::memset(memory, 1, 100 * kMib);
+    deallocate(memory);
+  }
+  EXPECT_LT(resident_bytes() - before, 700 << 20);
 }
 
 TEST_F(AddressSpaceTest, a_refused_mapping_is_an_error_that_says_what_for) {

@@ -78,7 +78,8 @@ def compare(
         results = work(on_card, to(inputs, DEVICE))
         torch.npu.synchronize(DEVICE)
     reference = work(copy.deepcopy(model), inputs)
-    difference = max(map(largest_difference, results, reference, strict=True))
+    pairs = zip(results, reference, strict=True)
+    difference = max(largest_difference(npu, cpu) for npu, cpu in pairs)
     path = out / f"{phase.replace(' ', '_')}.json"
     trace.to_chrome(path)
     print(f"\n{phase}: largest difference from the CPU {difference:.2e}")

@@ -3,7 +3,9 @@
 #include <ATen/ops/histc.h>
 #include <torch/library.h>
 
-#include "aten/describe/work_of.h"
+#include <array>
+
+#include "aten/describe/registry.h"
 #include "aten/route/host_call.h"
 #include "aten/route/host_views.h"
 #include "runtime/launch.h"
@@ -22,7 +24,10 @@ at::Tensor histc(const at::Tensor& self, std::int64_t bins, const at::Scalar& mi
     return at::histc(host.to(at::kDouble), bins, min, max).to(self.scalar_type());
   });
   at::Tensor out = views.to_npu(std::move(counts));
-  runtime::record(site, work_of::reduce(self, out));
+  static const Describer describer = describer_of({"aten::histc", ""});
+  const std::array<c10::IValue, 4> arguments = {self, bins, min, max};
+  const std::array<c10::IValue, 1> results = {out};
+  runtime::record(site, describer({.arguments = arguments, .results = results}));
   return out;
 }
 

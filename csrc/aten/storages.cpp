@@ -4,6 +4,8 @@
 #include <ATen/ops/set_native.h>
 #include <torch/library.h>
 
+#include <cstring>
+
 #include "aten/describe/work_of.h"
 #include "aten/route/host_views.h"
 #include "aten/route/tensor_keys.h"
@@ -39,6 +41,18 @@ at::Tensor& set_to_nothing(at::Tensor& self) {
   return set_source_storage_offset(self, backend::make_storage(0, self.device()), 0, {0}, {});
 }
 
+// A copy-on-write clone copies at once: a kernel writes through the CPU side of a storage, so no
+// first write can be noticed on this side.
+at::Tensor lazy_clone(const at::Tensor& self) {
+  const runtime::LaunchSite site{"aten::_lazy_clone", runtime::current_stream(self.device().index())};
+  const c10::Storage& from = self.storage();
+  c10::Storage storage = backend::make_storage(from.nbytes(), self.device());
+  if (from.nbytes() > 0) std::memcpy(const_cast<void*>(storage.data()), from.data(), from.nbytes());
+  at::Tensor out = make_npu_tensor(std::move(storage), self);
+  runtime::record(site, work_of::copy(out, self));
+  return out;
+}
+
 void record_stream(at::Tensor& self, c10::Stream stream) {
   if (self.storage().data() != nullptr) runtime::record_stream(const_cast<void*>(self.storage().data()), backend::to_runtime(stream));
 }
@@ -66,6 +80,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("set_.source_Tensor", TORCH_FN(at::native::set_tensor_));
   m.impl("set_", &set_to_nothing);
   m.impl("record_stream", &record_stream);
+  m.impl("_lazy_clone", &lazy_clone);
   m.impl("_local_scalar_dense", &local_scalar_dense);
   m.impl("_has_compatible_shallow_copy_type", &has_compatible_shallow_copy_type);
 }

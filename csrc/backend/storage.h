@@ -15,6 +15,11 @@ class NpuStorage final : public c10::StorageImpl {
   // The CPU-keyed storage over the same bytes. Rebuilt if somebody exchanged the bytes of this one.
   [[nodiscard]] const c10::Storage& host();
 
+  // Whether `host` is the CPU side as a kernel has left it, exchanged bytes or not.
+  [[nodiscard]] bool is_host(const c10::Storage& host) const {
+    return host.unsafeGetStorageImpl() == host_.unsafeGetStorageImpl();
+  }
+
   // Takes over what a CPU kernel did to the host side (a resize moves the bytes).
   void follow_host();
 

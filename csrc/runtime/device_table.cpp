@@ -115,9 +115,9 @@ void set_chip(model::ChipSpec chip) {
                       std::to_string(allocator->device()) +
                       "; delete them first, or set NPU_SIM_CHIP before the program starts");
   }
-  const std::lock_guard timeline_lock(table.timeline_mutex);
   for (const auto& allocator : table.allocators) allocator->reset();
   table.addresses.release();
+  const std::lock_guard timeline_lock(table.timeline_mutex);
   table.timeline.reset();
   table.clock.reset();
   table.undescribed.reset();

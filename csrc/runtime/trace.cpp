@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string>
-#include <utility>
 
 #include "base/error.h"
 #include "runtime/device.h"
@@ -30,10 +29,10 @@ std::int64_t TraceLog::start(base::SimTime now) {
   return id;
 }
 
-Ticket TraceLog::add(KernelRecord record) {
+Ticket TraceLog::add(const KernelRecord& record) {
   const std::lock_guard lock(mutex_);
   if (starts_.empty()) return kUntraced;
-  kernels_.push_back(std::move(record));
+  kernels_.push_back(record);
   return base_ + static_cast<Ticket>(kernels_.size()) - 1;
 }
 

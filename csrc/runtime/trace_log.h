@@ -21,7 +21,7 @@ class TraceLog {
 
   std::int64_t start(base::SimTime now);
   // Notes a launched kernel; kUntraced when the last trace has just stopped.
-  [[nodiscard]] Ticket add(KernelRecord record);
+  [[nodiscard]] Ticket add(const KernelRecord& record);
   void add(const MemoryRecord& record);
   void set_spans(const std::vector<TracedSpan>& spans);
   // What trace `id` saw; `preview` gives the times of kernels that have not ended.

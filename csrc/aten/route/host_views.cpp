@@ -112,7 +112,8 @@ c10::Storage HostViews::to_npu(const c10::Storage& host) {
       if (known == wanted) return storage;
     }
   }
-  const bool resident = host.nbytes() == 0 || runtime::device_of(host.data()) == stream_.device;
+  // Empty tensors and torch's symbolic zeros have no bytes to move.
+  const bool resident = host.data() == nullptr || runtime::device_of(host.data()) == stream_.device;
   c10::Storage storage = C10_LIKELY(resident) ? npu_storage(host, device()) : move_in(host, device());
   if (shared) fresh_.emplace_back(host.unsafeGetStorageImpl(), storage);
   return storage;
@@ -127,7 +128,7 @@ void HostViews::follow(const at::Tensor& tensor) {
     auto* const storage = backend::as_npu(npu->unsafe_storage().unsafeGetStorageImpl());
     if (storage != nullptr) {
       const c10::Storage& host = pair.host->unsafe_storage();
-      if (C10_UNLIKELY(host.unsafeGetStorageImpl() != storage->host().unsafeGetStorageImpl())) {
+      if (C10_UNLIKELY(!storage->is_host(host))) {
         npu->set_storage_keep_dtype(npu_storage(host, tensor.device()));
       } else {
         storage->follow_host();

@@ -53,6 +53,19 @@ std::string full_name(const c10::OperatorName& name) {
   return name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
 }
 
+bool is_tensor_type(const c10::Argument& result) {
+  const ArgumentKind kind = kind_of(*result.type());
+  return kind == ArgumentKind::kTensor || kind == ArgumentKind::kTensorList;
+}
+
+// The host goes on only when it has the kernel's answer: a number, or a length that depends on values.
+// Numbers beside tensors (the longest sequence, of attention kernels) come from shapes.
+bool needs_values(const c10::OperatorHandle& handle) {
+  if (handle.hasTag(at::Tag::data_dependent_output) || handle.hasTag(at::Tag::dynamic_output_shape)) return true;
+  const auto& results = handle.schema().returns();
+  return !results.empty() && std::ranges::none_of(results, &is_tensor_type);
+}
+
 Operator read(const c10::OperatorHandle& handle) {
   const c10::FunctionSchema& schema = handle.schema();
   Operator entry;
@@ -68,6 +81,11 @@ Operator read(const c10::OperatorHandle& handle) {
   entry.description = describe(schema.operator_name());
   entry.takes_host_indices = std::ranges::find(kTakeHostTensors, schema.name()) != kTakeHostTensors.end();
   entry.draws_default_random = !takes_generator && handle.hasTag(at::Tag::nondeterministic_seeded);
+  const bool waits = needs_values(handle);
+  const bool by_index = std::ranges::any_of(
+      entry.arguments, [](const Argument& argument) { return argument.kind == ArgumentKind::kOptionalTensorList; });
+  entry.answers_host = waits && !by_index;
+  entry.answers_mask = waits && by_index;
   return entry;
 }
 

@@ -24,6 +24,8 @@ struct Operator {
   Description description;
   bool takes_host_indices = false;  // CPU tensors of any shape may stand beside npu ones
   bool draws_default_random = false;  // random, but without a Generator argument
+  bool answers_host = false;          // the host needs the values: a bool, a number, a shape
+  bool answers_mask = false;          // as answers_host, but only if an index is a mask
 };
 
 // The entry of `handle`; made at its first call. Thread-safe.

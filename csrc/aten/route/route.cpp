@@ -78,14 +78,31 @@ void call_host(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, cons
   host_call(stream, [&] { handle.redispatchBoxed(host_keys(keys), stack); });
 }
 
+bool has_mask(const Operator& op, c10::ArrayRef<IValue> arguments) {
+  for (std::size_t i = 0; i < op.arguments.size(); ++i) {
+    if (op.arguments[i].kind != ArgumentKind::kOptionalTensorList || arguments[i].isNone()) continue;
+    for (const std::optional<at::Tensor>& index : arguments[i].toOptionalTensorList()) {
+      if (index.has_value() && index->defined() && (index->scalar_type() == at::kBool || index->scalar_type() == at::kByte)) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 // Most calls are one kernel; a convolution backward is one for each gradient that was wanted.
 void record_kernels(const Operator& op, runtime::StreamId stream, const Call& call) {
   const runtime::LaunchSite site{op.name, stream};
-  runtime::record(site, op.description.describer(call));
+  const model::Work first = op.description.describer(call);
+  runtime::record(site, first);
   for (const Describer further : op.description.rest) {
     const model::Work work = further(call);
     if (!std::holds_alternative<model::NoWork>(work)) runtime::record(site, work);
   }
+  // Host work has been waited for; no work is a question that the host answers.
+  const bool queued = !std::holds_alternative<model::NoWork>(first) && !std::holds_alternative<model::HostWork>(first);
+  const bool waits = op.answers_host || (op.answers_mask && has_mask(op, call.arguments));
+  if (C10_UNLIKELY(waits) && queued) runtime::synchronize(stream);
 }
 
 }  // namespace

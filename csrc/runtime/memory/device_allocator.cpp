@@ -16,6 +16,8 @@ namespace {
 
 using Action = MemoryTraceEntry::Action;
 
+constexpr std::size_t kTableEntryBytes = sizeof(void*);  // of starts_
+
 std::int64_t signed_size(std::size_t size) { return static_cast<std::int64_t>(size); }
 
 std::size_t rounded_up(std::size_t size, std::size_t step) {
@@ -46,7 +48,7 @@ bool DeviceAllocator::empty() const {
 
 void DeviceAllocator::open(std::size_t memory_bytes) {
   const std::size_t bytes = memory_bytes / kSegmentRounding * kSegmentRounding;
-  const std::size_t table = bytes / kBlockBytes * sizeof(Block*);
+  const std::size_t table = bytes / kBlockBytes * kTableEntryBytes;
   starts_ = static_cast<Block**>(map_lazily(table, "the block table of a device"));
   capacity_ = bytes;
   begin_ = addresses_.open(device_, bytes);
@@ -55,7 +57,7 @@ void DeviceAllocator::open(std::size_t memory_bytes) {
 }
 
 void DeviceAllocator::reset() {
-  if (starts_) munmap(starts_, capacity_ / kBlockBytes * sizeof(Block*));
+  if (starts_) munmap(starts_, capacity_ / kBlockBytes * kTableEntryBytes);
   starts_ = nullptr;
   begin_ = nullptr;
   capacity_ = touched_free_ = 0;

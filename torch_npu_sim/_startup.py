@@ -36,6 +36,7 @@ def start() -> None:
     """Makes ``npu`` a device of torch. Called once, by the package's import."""
     check_torch_version(str(torch.__version__))
     extension = importlib.import_module("torch_npu_sim._C")
+    extension.device_count()  # a wrong NPU_SIM_DEVICES is told here, not by some later call
     extension.initialize()
     backend_registration.rename_privateuse1_backend("npu")
     module = importlib.import_module("torch_npu_sim.npu")
@@ -56,6 +57,7 @@ def start() -> None:
         ],
     )
     _set_checkpoint_device()
+    importlib.import_module("torch_npu_sim.npu.dlpack").install()
     if os.environ.get("NPU_SIM_CHIP"):
         importlib.import_module("torch_npu_sim.presets").apply_environment()
 

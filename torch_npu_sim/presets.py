@@ -107,10 +107,17 @@ def load_chip(name_or_yaml: str | os.PathLike[str]) -> Chip:
 
 
 def apply_environment() -> None:
-    """Loads the chip file that NPU_SIM_CHIP names; a preset's name is read by the runtime."""
+    """Loads the chip file that NPU_SIM_CHIP names; a preset's name is read by the runtime.
+
+    Raises:
+        ValueError: there is no such preset, or the file is not a chip file.
+        FileNotFoundError: there is no such file.
+    """
     value = os.environ.get(_VARIABLE, "")
     if _names_file(value):
         set_chip(value)
+    else:
+        _C.chip()
 
 
 def _describe(choice: _Choice) -> Chip:

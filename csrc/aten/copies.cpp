@@ -9,6 +9,7 @@
 #include "aten/route/host_views.h"
 #include "backend/device_type.h"
 #include "backend/pinned_memory.h"
+#include "runtime/event.h"
 #include "runtime/launch.h"
 
 namespace npu_sim::aten {
@@ -31,6 +32,30 @@ void copy_values(const at::Tensor& self, const at::Tensor& source, runtime::Stre
   host_call(stream, [&] { at::_ops::copy_::call(to, from, /*non_blocking=*/false); });
 }
 
+// What `later` gets from now on starts after what `first` has queued.
+void order(runtime::StreamId first, runtime::StreamId later) {
+  runtime::Event queued(/*timing=*/false);
+  queued.record(first);
+  queued.block(later);
+}
+
+void record_on_one_card(const runtime::LaunchSite& site, const model::Work& work, bool blocking) {
+  if (const auto* const moved = std::get_if<model::CopyWork>(&work)) {
+    runtime::record_copy(site, *moved, blocking);
+  } else {
+    runtime::record(site, work);  // a conversion on the card
+  }
+}
+
+// As torch.cuda: a copy between cards starts when both streams have come to it, and both wait for
+// its end.
+void record_between_cards(const runtime::LaunchSite& site, const model::Work& work, int source) {
+  const runtime::StreamId other = runtime::current_stream(source);
+  order(other, site.stream);
+  runtime::record(site, work);
+  order(site.stream, other);
+}
+
 at::Tensor& copy_(at::Tensor& self, const at::Tensor& source, bool non_blocking) {
   TORCH_CHECK(self.defined() && source.defined(), "copy_: expected two defined tensors");
   if (self.is_same(source)) return self;
@@ -42,10 +67,10 @@ at::Tensor& copy_(at::Tensor& self, const at::Tensor& source, bool non_blocking)
   const runtime::LaunchSite site{"aten::copy_", runtime::current_stream(card.index())};
   copy_values(self, source, site.stream);
   const model::Work work = work_of::copy(self, source);
-  if (const auto* const moved = std::get_if<model::CopyWork>(&work)) {
-    runtime::record_copy(site, *moved, host_waits(self, source, non_blocking));
+  if (source.device().type() == kNpu && source.device() != card) {
+    record_between_cards(site, work, source.device().index());
   } else {
-    runtime::record(site, work);  // a conversion on the card
+    record_on_one_card(site, work, host_waits(self, source, non_blocking));
   }
   return self;
 }

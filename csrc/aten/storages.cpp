@@ -10,6 +10,7 @@
 #include "aten/route/host_views.h"
 #include "aten/route/tensor_keys.h"
 #include "backend/device_type.h"
+#include "backend/process.h"
 #include "backend/storage.h"
 #include "runtime/launch.h"
 #include "runtime/memory/caching_allocator.h"
@@ -58,6 +59,7 @@ void record_stream(at::Tensor& self, c10::Stream stream) {
 }
 
 at::Scalar local_scalar_dense(const at::Tensor& self) {
+  backend::check_process();
   const runtime::LaunchSite site{"aten::_local_scalar_dense", runtime::current_stream(self.device().index())};
   const auto bytes = base::Bytes(static_cast<std::int64_t>(self.element_size()));
   runtime::record_copy(site, model::CopyWork{model::CopyRoute::kDeviceToHost, bytes, bytes, bytes}, /*host_waits=*/true);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backend/device_type.h"
+#include "backend/process.h"
 #include "base/error.h"
 #include "runtime/memory/caching_allocator.h"
 
@@ -104,6 +105,7 @@ const bool kRegistered = [] {
 c10::DeviceAllocator* npu_allocator() { return &instance(); }
 
 void* allocate_on(runtime::StreamId stream, std::size_t bytes) {
+  check_process();
   try {
     return runtime::allocate(stream, bytes);
   } catch (const base::OutOfMemoryError& error) {

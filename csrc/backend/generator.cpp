@@ -33,6 +33,20 @@ c10::intrusive_ptr<c10::TensorImpl> NpuGenerator::get_state() const {
   return host_.unsafeGetGeneratorImpl()->get_state();
 }
 
+void NpuGenerator::graphsafe_set_state(const c10::intrusive_ptr<c10::GeneratorImpl>& state) {
+  const auto* const other = dynamic_cast<const NpuGenerator*>(state.get());
+  TORCH_CHECK_TYPE(other != nullptr, "graphsafe_set_state: expected the state of an npu generator, got one of device ",
+                   state->device(), "; take it with graphsafe_get_state() from an npu generator");
+  host_ = other->host_;
+}
+
+// A generator that shares this one's state: what either draws moves both.
+c10::intrusive_ptr<c10::GeneratorImpl> NpuGenerator::graphsafe_get_state() const {
+  auto shared = c10::make_intrusive<NpuGenerator>(device().index(), 0);
+  shared->host_ = host_;
+  return shared;
+}
+
 c10::DeviceType NpuGenerator::device_type() { return kNpu; }
 
 NpuGenerator* NpuGenerator::clone_impl() const {

@@ -3,6 +3,7 @@
 #include <c10/core/CPUAllocator.h>
 
 #include "backend/allocator.h"
+#include "backend/process.h"
 #include "runtime/memory/caching_allocator.h"
 
 namespace npu_sim::backend {
@@ -53,6 +54,7 @@ c10::Allocator* kernel_memory() { return &instance(); }
 void install_kernel_memory() { c10::SetCPUAllocator(kernel_memory(), /*priority=*/1); }
 
 KernelMemoryScope::KernelMemoryScope(runtime::StreamId stream) : previous_(g_stream) {
+  check_process();
   g_stream = stream;
 }
 KernelMemoryScope::~KernelMemoryScope() { g_stream = previous_; }

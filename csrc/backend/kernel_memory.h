@@ -4,6 +4,7 @@
 
 #include <c10/core/Allocator.h>
 
+#include "runtime/memory/peak_deferral.h"
 #include "runtime/stream.h"
 
 namespace npu_sim::backend {
@@ -14,7 +15,9 @@ namespace npu_sim::backend {
 // Puts kernel_memory() in the place of torch's CPU allocator. Called once, at import.
 void install_kernel_memory();
 
-// Until destroyed, this thread's CPU allocations come from `stream`'s device. Scopes nest.
+// Until destroyed, this thread's CPU allocations come from `stream`'s device, whose peak statistics
+// count only what outlives the outermost scope. Scopes nest.
+// Throws in a process forked from one that had used the cards.
 class KernelMemoryScope {
  public:
   explicit KernelMemoryScope(runtime::StreamId stream);
@@ -23,6 +26,7 @@ class KernelMemoryScope {
   KernelMemoryScope& operator=(const KernelMemoryScope&) = delete;
 
  private:
+  runtime::PeakDeferral peaks_;
   runtime::StreamId previous_;
 };
 

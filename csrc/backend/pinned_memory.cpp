@@ -2,6 +2,8 @@
 
 #include <c10/core/impl/alloc_cpu.h>
 
+#include <pthread.h>
+
 #include <map>
 #include <mutex>
 
@@ -18,7 +20,8 @@ class PinnedAllocator final : public at::HostAllocator {
     if (pointer != nullptr) {
       const std::lock_guard<std::mutex> lock(mutex_);
       ranges_.emplace(pointer, bytes);
-      count(static_cast<std::int64_t>(bytes));
+      bytes_.increase(bytes);
+      blocks_.increase(1);
     }
     return {pointer, pointer, &release, c10::Device(c10::kCPU)};
   }
@@ -36,18 +39,21 @@ class PinnedAllocator final : public at::HostAllocator {
   at::HostStats get_stats() override {
     const std::lock_guard<std::mutex> lock(mutex_);
     at::HostStats out;
-    out.allocated_bytes = stats_;
-    out.active_bytes = stats_;
-    out.allocations.current = static_cast<std::int64_t>(ranges_.size());
+    out.allocated_bytes = out.active_bytes = bytes_;  // nothing is cached: allocated is in use
+    out.allocations = out.active_requests = blocks_;
+    out.num_host_alloc = blocks_.allocated;
+    out.num_host_free = blocks_.freed;
     return out;
   }
   void reset_accumulated_stats() override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    stats_.reset_accumulated();
+    bytes_.reset_accumulated();
+    blocks_.reset_accumulated();
   }
   void reset_peak_stats() override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    stats_.reset_peak();
+    bytes_.reset_peak();
+    blocks_.reset_peak();
   }
 
   bool holds(const void* pointer) {
@@ -58,26 +64,30 @@ class PinnedAllocator final : public at::HostAllocator {
     return static_cast<const char*>(pointer) < static_cast<const char*>(start) + bytes;
   }
 
+  static void lock();
+  static void unlock();
+
  private:
   static void release(void* pointer);
 
-  void count(std::int64_t bytes) {
-    if (bytes >= 0) {
-      stats_.increase(static_cast<std::size_t>(bytes));
-    } else {
-      stats_.decrease(static_cast<std::size_t>(-bytes));
-    }
-  }
-
   std::mutex mutex_;
   std::map<void*, std::size_t> ranges_;
-  c10::CachingAllocator::Stat stats_;
+  c10::CachingAllocator::Stat bytes_;
+  c10::CachingAllocator::Stat blocks_;
 };
 
 PinnedAllocator& instance() {
-  static auto* const allocator = new PinnedAllocator();  // outlives every tensor
+  static auto* const allocator = [] {
+    // A child forked while another thread pins memory (a data loader's, say) must not find the lock
+    // taken for ever.
+    pthread_atfork(&PinnedAllocator::lock, &PinnedAllocator::unlock, &PinnedAllocator::unlock);
+    return new PinnedAllocator();  // outlives every tensor
+  }();
   return *allocator;
 }
+
+void PinnedAllocator::lock() { instance().mutex_.lock(); }
+void PinnedAllocator::unlock() { instance().mutex_.unlock(); }
 
 void PinnedAllocator::release(void* pointer) {
   if (pointer == nullptr) return;
@@ -85,7 +95,8 @@ void PinnedAllocator::release(void* pointer) {
   {
     const std::lock_guard<std::mutex> lock(self.mutex_);
     const auto range = self.ranges_.find(pointer);
-    self.count(-static_cast<std::int64_t>(range->second));
+    self.bytes_.decrease(range->second);
+    self.blocks_.decrease(1);
     self.ranges_.erase(range);
   }
   c10::free_cpu(pointer);

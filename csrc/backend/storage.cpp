@@ -7,6 +7,7 @@
 #include "backend/allocator.h"
 #include "backend/device_type.h"
 #include "backend/kernel_memory.h"
+#include "runtime/memory/caching_allocator.h"
 
 namespace npu_sim::backend {
 namespace {
@@ -14,6 +15,12 @@ namespace {
 // The npu side sees the bytes but does not own them: the host side does.
 c10::DataPtr borrow(const c10::Storage& host, c10::Device device) {
   return {const_cast<void*>(host.data()), device};
+}
+
+// Device memory, seen as the CPU's.
+c10::DataPtr host_data(int device, std::size_t bytes) {
+  void* const pointer = allocate_on(runtime::current_stream(device), bytes);
+  return {pointer, pointer, &runtime::deallocate, c10::kCPU};
 }
 
 void release_storage(void* context) {
@@ -65,8 +72,8 @@ void NpuStorage::follow_host() {
 
 c10::Storage make_storage(std::size_t bytes, c10::Device device) {
   const int index = index_of(device);
-  const KernelMemoryScope scope(runtime::current_stream(index));
-  c10::Storage host(c10::Storage::use_byte_size_t{}, bytes, kernel_memory(), true);
+  c10::Storage host(c10::Storage::use_byte_size_t{}, bytes, host_data(index, bytes), kernel_memory(),
+                    true);
   return {c10::make_intrusive<NpuStorage>(std::move(host), npu_device(index))};
 }
 
@@ -86,8 +93,7 @@ void resize_bytes(const c10::Storage& storage, std::size_t bytes) {
   NpuStorage* const npu = as_npu(storage.unsafeGetStorageImpl());
   TORCH_CHECK(npu != nullptr, "resize_: expected a storage made on npu, got one over foreign memory; clone() it first");
   const c10::Storage& host = npu->host();
-  const KernelMemoryScope scope(runtime::current_stream(npu->device().index()));
-  c10::DataPtr fresh = kernel_memory()->allocate(bytes);
+  c10::DataPtr fresh = host_data(npu->device().index(), bytes);
   const std::size_t kept = std::min(bytes, host.nbytes());
   if (kept > 0) std::memcpy(fresh.get(), host.data(), kept);
   c10::StorageImpl* const impl = host.unsafeGetStorageImpl();

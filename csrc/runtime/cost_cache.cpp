@@ -1,12 +1,9 @@
 #include "runtime/cost_cache.h"
 
-#include <cstdint>
 #include <vector>
 
 #include "model/cost/cost.h"
 #include "model/work/hash.h"
-#include "runtime/device.h"
-#include "runtime/device_table.h"
 
 namespace npu_sim::runtime {
 namespace {
@@ -18,8 +15,7 @@ static_assert((kEntries & (kEntries - 1)) == 0);
 struct Entry {
   model::Work work;
   model::KernelTime time;
-  std::uint64_t epoch = 0;
-  bool filled = false;
+  const model::ChipSpec* chip = nullptr;  // null: the entry is empty
 };
 
 // Direct mapped: a collision costs one call of the model, which is pure, so answers never differ.
@@ -30,12 +26,9 @@ std::vector<Entry>& entries() {
 
 }  // namespace
 
-const model::KernelTime& cost_of(const model::Work& work) {
-  const std::uint64_t epoch = device_table().chip_epoch.load(std::memory_order_acquire);
+const model::KernelTime& cost_of(const model::Work& work, const model::ChipSpec& chip) {
   Entry& entry = entries()[model::WorkHash{}(work) & (kEntries - 1)];
-  if (!entry.filled || entry.epoch != epoch || entry.work != work) {
-    entry = {work, model::cost(work, chip()), epoch, true};
-  }
+  if (entry.chip != &chip || entry.work != work) entry = {work, model::cost(work, chip), &chip};
   return entry.time;
 }
 

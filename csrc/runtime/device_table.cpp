@@ -119,12 +119,14 @@ void set_chip(model::ChipSpec chip) {
   table.addresses.release();
   const std::lock_guard timeline_lock(table.timeline_mutex);
   table.timeline.reset();
+  table.utilization.reset();
+  for (auto& stopped : table.stopped) stopped.store(false, std::memory_order_release);
   table.clock.reset();
   table.undescribed.reset();
   table.fallbacks.reset();
   table.chips.push_back(std::make_unique<const model::ChipSpec>(std::move(chip)));
   table.chip.store(table.chips.back().get(), std::memory_order_release);
-  table.chip_epoch.fetch_add(1, std::memory_order_acq_rel);
+  table.core_limits.clear();
 }
 
 void synchronize_device(int device) {
@@ -134,6 +136,7 @@ void synchronize_device(int device) {
   {
     const std::lock_guard lock(table.timeline_mutex);
     for (int index = 0; index < kStreamsPerDevice; ++index) {
+      if (table.timeline.passed({device, index}, end)) continue;
       end = std::max(end, table.timeline.finish(table.timeline.record({device, index}, {})));
     }
   }

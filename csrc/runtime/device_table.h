@@ -2,7 +2,8 @@
 //
 // Locks, in the order in which they may be taken (fork.cpp takes them all): `chip_mutex`, one an
 // allocator (by device), the address space's, `timeline_mutex`, the trace log's, the counters',
-// `intern_mutex`. None is held while code outside the runtime runs.
+// the core limits', the memory
+// pools', the foreign memory's, `intern_mutex`. None is held while code outside the runtime runs.
 #pragma once
 
 #include <array>
@@ -15,12 +16,16 @@
 #include <vector>
 
 #include "model/chip/chip_spec.h"
+#include "runtime/core_limit.h"
 #include "runtime/host_clock.h"
 #include "runtime/memory/address_space.h"
 #include "runtime/memory/device_allocator.h"
+#include "runtime/memory/foreign_memory.h"
+#include "runtime/memory/mem_pool.h"
 #include "runtime/op_counters.h"
 #include "runtime/timeline/timeline.h"
 #include "runtime/trace_log.h"
+#include "runtime/utilization.h"
 
 namespace npu_sim::runtime {
 
@@ -35,9 +40,11 @@ struct DeviceTable {
 
   AddressSpace addresses;
   std::vector<std::unique_ptr<DeviceAllocator>> allocators;
+  MemPoolRegistry mem_pools;
+  ForeignMemory foreign_memory;
 
-  // Turns of the pools, by device and urgency.
-  std::array<std::array<std::atomic<std::uint32_t>, 2>, kMaxDevices> next_in_pool{};
+  // Turns of the pools of streams, by device.
+  std::array<std::array<std::atomic<std::uint32_t>, 3>, kMaxDevices> next_in_pool{};
 
   TraceLog trace;
   OpCounter undescribed;
@@ -47,7 +54,10 @@ struct DeviceTable {
   std::atomic<const model::ChipSpec*> chip{nullptr};
   // Every chip there ever was: references handed out stay valid.
   std::vector<std::unique_ptr<const model::ChipSpec>> chips;
-  std::atomic<std::uint64_t> chip_epoch{0};  // costs memoized before are void
+
+  CoreLimits core_limits;
+  std::array<std::atomic<bool>, kMaxDevices> stopped{};  // by stop_device()
+  UtilizationMeter utilization;                          // under timeline_mutex
 
   std::mutex intern_mutex;
   std::unordered_set<std::string> interned;

@@ -18,6 +18,9 @@ void for_each_lock(Act act) {
   act(table.trace.mutex());
   act(table.undescribed.mutex());
   act(table.fallbacks.mutex());
+  act(table.core_limits.mutex());
+  act(table.mem_pools.mutex());
+  act(table.foreign_memory.mutex());
   act(table.intern_mutex);
 }
 

@@ -7,9 +7,12 @@
 
 #include "base/units.h"
 #include "model/work/name.h"
+#include "runtime/core_limit.h"
 #include "runtime/cost_cache.h"
 #include "runtime/device.h"
+#include "runtime/device_stop.h"
 #include "runtime/device_table.h"
+#include "runtime/sync_launch.h"
 
 namespace npu_sim::runtime {
 namespace {
@@ -17,7 +20,7 @@ namespace {
 using base::SimTime;
 
 // How far the host may run ahead of a stream before a launch waits, in tasks.
-// Source: torch_npu's task queue holds 4096 entries (NPUQueue.cpp, kQueueCapacity).
+// assumed: a driver queue of this order, 1024 to 16384; only a host that never synchronises meets it.
 constexpr std::size_t kMaxAhead = 4096;
 // Ended tasks are taken off a stream each time this many have come; a power of two.
 constexpr std::size_t kResolveEvery = 256;
@@ -47,14 +50,22 @@ std::optional<SimTime> keep_bounded(Timeline& timeline, StreamId stream, SimTime
 // Queues the kernel; the point behind it when `wait`.
 PointPtr queue(const LaunchSite& site, const model::Work& work, SimTime issued, bool wait) {
   DeviceTable& table = device_table();
-  const model::KernelTime& time = cost_of(work);
+  const model::ChipSpec& cores = chip_of(site.stream);
+  const model::KernelTime& time = cost_of(work, cores);
   const Ticket ticket = trace(table, site, work, time, issued);
   std::optional<SimTime> host_waits;
   PointPtr point;
   {
     const std::lock_guard lock(table.timeline_mutex);
-    table.timeline.launch(site.stream, time, issued, ticket);
-    host_waits = keep_bounded(table.timeline, site.stream, issued);
+    if (launches_in_step(site.stream)) {
+      host_waits = table.timeline.finish(table.timeline.record(site.stream, issued));
+    }
+    if (&cores == &chip()) {
+      table.timeline.launch(site.stream, time, issued, ticket);
+    } else {
+      table.timeline.launch(site.stream, share_of_card(time, cores), issued, ticket);
+    }
+    if (!host_waits) host_waits = keep_bounded(table.timeline, site.stream, issued);
     if (wait) point = table.timeline.record(site.stream, issued);
   }
   if (host_waits) table.clock.wait_until(*host_waits);
@@ -92,6 +103,7 @@ void record(const LaunchSite& site, const model::Work& work) {
     return;
   }
   check_stream(site.stream);
+  check_running(site.stream.device);
   const SimTime issued = table.clock.advance(std::chrono::nanoseconds(host.eager_op_ns));
   if (std::holds_alternative<model::HostWork>(work)) {
     table.fallbacks.count(site.op);
@@ -104,6 +116,7 @@ void record(const LaunchSite& site, const model::Work& work) {
 
 void record_copy(const LaunchSite& site, const model::CopyWork& work, bool blocking) {
   check_stream(site.stream);
+  check_running(site.stream.device);
   const model::HostSpec& host = chip().host;
   const bool crosses_link = work.route == model::CopyRoute::kHostToDevice ||
                             work.route == model::CopyRoute::kDeviceToHost;

@@ -6,27 +6,40 @@
 #include "base/error.h"
 #include "runtime/device.h"
 #include "runtime/device_table.h"
+#include "runtime/sync_launch.h"
 
 namespace npu_sim::runtime {
 namespace {
 
-// Stream indices: 0 the default stream, then the pool of priority 0, then the urgent pool.
+// Stream indices: 0 the default stream, then the pool of priority 0, then the urgent pool, then the
+// pool of streams without a task queue.
 constexpr int kFirstUrgent = 1 + kStreamsPerPool;
+constexpr int kFirstInStep = kFirstUrgent + kStreamsPerPool;
 
 thread_local std::array<std::int32_t, kMaxDevices> thread_streams{};
+
+// The next stream of the pool whose streams begin at index `first`.
+StreamId next_of_pool(int device, int first) {
+  check_device(device);
+  const auto pool = static_cast<std::size_t>((first - 1) / kStreamsPerPool);
+  auto& next = device_table().next_in_pool[static_cast<std::size_t>(device)][pool];
+  const auto turn = next.fetch_add(1, std::memory_order_relaxed) % kStreamsPerPool;
+  return {device, static_cast<std::int32_t>(turn) + first};
+}
 
 }  // namespace
 
 StreamId stream_from_pool(int device, int priority) {
-  check_device(device);
-  const bool urgent = priority < kLowestPriority;
-  auto& next = device_table().next_in_pool[static_cast<std::size_t>(device)][urgent ? 1 : 0];
-  const auto turn = next.fetch_add(1, std::memory_order_relaxed) % kStreamsPerPool;
-  return {device, static_cast<std::int32_t>(turn) + (urgent ? kFirstUrgent : 1)};
+  return next_of_pool(device, priority < kLowestPriority ? kFirstUrgent : 1);
 }
 
+StreamId sync_launch_stream(int device) { return next_of_pool(device, kFirstInStep); }
+
+bool launches_in_step(StreamId stream) { return stream.index >= kFirstInStep; }
+
 int priority_of(StreamId stream) {
-  return stream.index >= kFirstUrgent ? kHighestPriority : kLowestPriority;
+  const bool urgent = stream.index >= kFirstUrgent && stream.index < kFirstInStep;
+  return urgent ? kHighestPriority : kLowestPriority;
 }
 
 StreamId current_stream(int device) {

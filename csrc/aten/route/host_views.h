@@ -11,7 +11,10 @@ namespace npu_sim::aten {
 
 class HostViews {
  public:
-  explicit HostViews(runtime::StreamId stream) : stream_(stream) {}
+  // `keep_requires_grad`: views require a gradient where their npu tensors do. Costs an allocation
+  // a view, so only for kernels that ask.
+  explicit HostViews(runtime::StreamId stream, bool keep_requires_grad = false)
+      : stream_(stream), keep_requires_grad_(keep_requires_grad) {}
 
   // The CPU view of an npu tensor; anything else (CPU scalars, undefined) comes back unchanged.
   [[nodiscard]] at::Tensor to_host(const at::Tensor& tensor);
@@ -28,8 +31,8 @@ class HostViews {
 
  private:
   struct Pair {
-    c10::TensorImpl* host;
-    c10::TensorImpl* npu;
+    at::Tensor host;
+    c10::TensorImpl* npu;  // the caller holds it
   };
 
   [[nodiscard]] at::Tensor dense_to_host(const at::Tensor& tensor) const;
@@ -37,9 +40,9 @@ class HostViews {
   [[nodiscard]] c10::Storage to_npu(const c10::Storage& host);
 
   runtime::StreamId stream_;
-  c10::SmallVector<Pair, 8> pairs_;
-  c10::SmallVector<at::Tensor, 8> hosts_;  // keeps the host sides of pairs_ alive
-  c10::SmallVector<std::pair<const c10::StorageImpl*, c10::Storage>, 2> fresh_;
+  bool keep_requires_grad_;
+  c10::SmallVector<Pair, 4> pairs_;
+  c10::SmallVector<std::pair<const c10::StorageImpl*, c10::Storage>, 1> fresh_;
 };
 
 // A CPU view of one dense npu tensor, for typed kernels that know what they do.

@@ -33,6 +33,12 @@ constexpr std::array<std::string_view, 15> kTakeHostTensors = {
     "aten::_pad_packed_sequence",
 };
 
+// CPU kernels that keep more, or choose another algorithm, when a backward may follow.
+constexpr std::array<std::string_view, 2> kAskRequiresGrad = {
+    "aten::_sparse_mm_reduce_impl",
+    "aten::convolution",
+};
+
 ArgumentKind kind_of(const c10::Type& type) {
   const c10::Type* inner = &type;
   if (const auto* optional = type.castRaw<c10::OptionalType>()) inner = optional->getElementType().get();
@@ -66,6 +72,13 @@ bool needs_values(const c10::OperatorHandle& handle) {
   return !results.empty() && std::ranges::none_of(results, &is_tensor_type);
 }
 
+// Of an operator that indexes, the indices may lie on the host; of the others, all but the first.
+void allow_host_tensors(Operator& entry) {
+  for (std::size_t i = 1; i < entry.arguments.size(); ++i) {
+    entry.arguments[i].may_be_host = !entry.indexes || entry.arguments[i].kind == ArgumentKind::kOptionalTensorList;
+  }
+}
+
 Operator read(const c10::OperatorHandle& handle) {
   const c10::FunctionSchema& schema = handle.schema();
   Operator entry;
@@ -75,17 +88,17 @@ Operator read(const c10::OperatorHandle& handle) {
     const ArgumentKind kind = kind_of(*argument.real_type());
     takes_generator |= kind == ArgumentKind::kGenerator;
     const bool written = argument.alias_info() != nullptr && argument.alias_info()->isWrite();
-    entry.arguments.push_back({kind, written});
+    entry.arguments.push_back({.kind = kind, .written = written});
+    entry.indexes |= kind == ArgumentKind::kOptionalTensorList;
   }
   entry.results = schema.returns().size();
   entry.description = describe(schema.operator_name());
-  entry.takes_host_indices = std::ranges::find(kTakeHostTensors, schema.name()) != kTakeHostTensors.end();
+  if (std::ranges::find(kTakeHostTensors, schema.name()) != kTakeHostTensors.end()) allow_host_tensors(entry);
+  entry.asks_requires_grad = std::ranges::find(kAskRequiresGrad, schema.name()) != kAskRequiresGrad.end();
   entry.draws_default_random = !takes_generator && handle.hasTag(at::Tag::nondeterministic_seeded);
   const bool waits = needs_values(handle);
-  const bool by_index = std::ranges::any_of(
-      entry.arguments, [](const Argument& argument) { return argument.kind == ArgumentKind::kOptionalTensorList; });
-  entry.answers_host = waits && !by_index;
-  entry.answers_mask = waits && by_index;
+  entry.answers_host = waits && !entry.indexes;
+  entry.answers_mask = waits && entry.indexes;
   return entry;
 }
 

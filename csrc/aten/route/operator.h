@@ -15,6 +15,7 @@ enum class ArgumentKind : std::uint8_t { kTensor, kTensorList, kOptionalTensorLi
 struct Argument {
   ArgumentKind kind = ArgumentKind::kOther;
   bool written = false;
+  bool may_be_host = false;  // a CPU tensor of any shape may stand here: indices, lengths
 };
 
 struct Operator {
@@ -22,7 +23,8 @@ struct Operator {
   std::vector<Argument> arguments;
   std::size_t results = 0;
   Description description;
-  bool takes_host_indices = false;  // CPU tensors of any shape may stand beside npu ones
+  bool indexes = false;               // takes a list of optional index tensors
+  bool asks_requires_grad = false;  // its CPU kernel decides by requires_grad of its inputs
   bool draws_default_random = false;  // random, but without a Generator argument
   bool answers_host = false;          // the host needs the values: a bool, a number, a shape
   bool answers_mask = false;          // as answers_host, but only if an index is a mask

@@ -113,7 +113,7 @@ void route(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, Stack* s
   const std::size_t first = stack->size() - arity;
   const c10::Device device = common_device(op, c10::ArrayRef<IValue>(*stack).slice(first, arity), handle.schema());
   const runtime::StreamId stream = runtime::current_stream(device.index());
-  HostViews views(stream);
+  HostViews views(stream, op.asks_requires_grad);
 
   // The npu arguments stay below, so that they live until the results are built.
   stack->reserve(first + 2 * arity + op.results);

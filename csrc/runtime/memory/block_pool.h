@@ -24,6 +24,7 @@ struct Block {
   std::size_t requested = 0;
   std::int32_t stream = 0;  // index of the stream that owns the segment
   PoolKind pool = PoolKind::kSmall;
+  MemPoolId mem_pool = kDefaultPool;
   bool allocated = false;
   bool active = false;        // allocated, or freed while another stream still uses it
   bool touched = false;       // its host pages may be committed

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
@@ -24,18 +25,41 @@ DeviceAllocator& owner_of(const void* pointer, const char* caller) {
                          ": expected a pointer into npu memory, got a host pointer");
 }
 
+// The functions that serve the pool; nothing when the caching allocator does.
+std::optional<ForeignFunctions> foreign_functions(MemPoolId pool) {
+  DeviceTable& table = device_table();
+  if (pool != kDefaultPool) {
+    if (const auto functions = table.mem_pools.functions_of(pool)) return functions;
+  }
+  return table.foreign_memory.any() ? table.foreign_memory.for_all() : std::nullopt;
+}
+
+bool is_foreign(const void* pointer) {
+  DeviceTable& table = device_table();
+  return table.foreign_memory.any() && table.addresses.device_of(pointer) < 0 &&
+         table.foreign_memory.device_of(pointer) >= 0;
+}
+
 }  // namespace
 
 void* allocate(StreamId stream, std::size_t bytes) {
   check_stream(stream);
   if (bytes == 0) return nullptr;
   mark_used();
-  return allocator_of(stream.device).allocate(stream.index, bytes);
+  const MemPoolId pool = current_mem_pool(stream.device);
+  if (const auto functions = foreign_functions(pool)) {
+    return device_table().foreign_memory.allocate(*functions, stream, bytes);
+  }
+  return allocator_of(stream.device).allocate(stream.index, pool, bytes);
 }
 
 void deallocate(void* pointer) noexcept {
   if (!pointer) return;
   try {
+    if (is_foreign(pointer)) {
+      device_table().foreign_memory.deallocate(pointer);
+      return;
+    }
     owner_of(pointer, "deallocate").deallocate(pointer);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "torch_npu_sim: %s\n", error.what());
@@ -44,12 +68,19 @@ void deallocate(void* pointer) noexcept {
 
 void record_stream(void* pointer, StreamId stream) {
   check_stream(stream);
-  if (pointer) owner_of(pointer, "record_stream").record_stream(pointer, stream);
+  // A foreign block goes back to its functions when it is freed: there is no cache to hold it back.
+  if (pointer && !is_foreign(pointer)) owner_of(pointer, "record_stream").record_stream(pointer, stream);
 }
 
-int device_of(const void* pointer) noexcept { return device_table().addresses.device_of(pointer); }
+int device_of(const void* pointer) noexcept {
+  DeviceTable& table = device_table();
+  const int device = table.addresses.device_of(pointer);
+  if (device >= 0 || !table.foreign_memory.any()) return device;
+  return table.foreign_memory.device_of(pointer);
+}
 
 std::uintptr_t simulated_address(const void* pointer) {
+  if (is_foreign(pointer)) return reinterpret_cast<std::uintptr_t>(pointer);
   if (device_of(pointer) < 0) {
     throw base::ValueError(
         "simulated_address: expected a pointer into npu memory, got a host "
@@ -59,13 +90,18 @@ std::uintptr_t simulated_address(const void* pointer) {
 }
 
 std::size_t allocated_size(const void* pointer) noexcept {
+  if (is_foreign(pointer)) return device_table().foreign_memory.size_of(pointer);
   const int device = device_of(pointer);
   return device < 0 ? 0 : allocator_of(device).allocated_size(pointer);
 }
 
 void empty_cache(int device) { allocator_of(device).empty_cache(); }
 
-MemoryStats memory_stats(int device) { return allocator_of(device).stats(); }
+MemoryStats memory_stats(int device) {
+  check_device(device);
+  if (uses_foreign_memory()) return device_table().foreign_memory.stats(device);
+  return allocator_of(device).stats();
+}
 
 void reset_peak_memory_stats(int device) { allocator_of(device).reset_peak_stats(); }
 

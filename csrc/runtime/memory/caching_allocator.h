@@ -37,6 +37,10 @@ struct MemoryStats {
   std::int64_t max_split_size = -1;
 };
 
+// Names a private pool (memory/mem_pool.h).
+using MemPoolId = std::int32_t;
+inline constexpr MemPoolId kDefaultPool = 0;
+
 struct BlockSnapshot {
   std::uintptr_t address = 0;  // simulated
   std::int64_t size = 0;
@@ -51,6 +55,7 @@ struct SegmentSnapshot {
   std::int64_t total_size = 0, allocated_size = 0, active_size = 0, requested_size = 0;
   StreamId stream{};
   bool is_large = false;
+  MemPoolId mem_pool = kDefaultPool;
   std::vector<BlockSnapshot> blocks;
 };
 
@@ -96,7 +101,7 @@ struct MemoryInfo {
   std::int64_t total = 0;
 };
 [[nodiscard]] MemoryInfo memory_info(int device);
-// fraction in (0, 1]; throws base::ValueError outside.
+// fraction in [0, 1]; throws base::ValueError outside.
 void set_memory_fraction(int device, double fraction);
 [[nodiscard]] double memory_fraction(int device);
 

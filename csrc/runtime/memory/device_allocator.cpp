@@ -9,6 +9,7 @@
 #include "runtime/device_table.h"
 #include "runtime/memory/address_space.h"
 #include "runtime/memory/configuration.h"
+#include "runtime/memory/peak_deferral.h"
 #include "runtime/memory/statistics.h"
 
 namespace npu_sim::runtime {
@@ -64,6 +65,8 @@ void DeviceAllocator::reset() {
   segment_count_ = 0;
   segments_.clear();
   for (auto& pools : pools_) pools.reset();
+  for (auto& [id, mem_pool] : mem_pools_) mem_pool.pools.clear();
+  std::erase_if(mem_pools_, [](const auto& entry) { return entry.second.retired; });
   block_store_.clear();
   spare_blocks_.clear();
   lent_to_.clear();
@@ -72,10 +75,19 @@ void DeviceAllocator::reset() {
   stats_ = {};
 }
 
-BlockPool& DeviceAllocator::pool_of(std::int32_t stream, PoolKind kind) {
-  auto& pools = pools_[static_cast<std::size_t>(stream)];
+DeviceAllocator::Place DeviceAllocator::place_of(const Block& block) {
+  return {block.stream, block.pool, block.mem_pool};
+}
+
+BlockPool& DeviceAllocator::pool_of(const Place& place) {
+  PoolsOfStreams* of_streams = &pools_;
+  if (place.mem_pool != kDefaultPool) {
+    of_streams = &mem_pools_[place.mem_pool].pools;
+    of_streams->resize(kStreamsPerDevice);
+  }
+  auto& pools = (*of_streams)[static_cast<std::size_t>(place.stream)];
   if (!pools) pools = std::make_unique<Pools>();
-  return pools->of_kind[kind == PoolKind::kSmall ? 0 : 1];
+  return pools->of_kind[place.kind == PoolKind::kSmall ? 0 : 1];
 }
 
 Block*& DeviceAllocator::block_at(const void* address) {
@@ -96,7 +108,7 @@ void DeviceAllocator::delete_block(Block* block) {
   spare_blocks_.push_back(block);
 }
 
-void* DeviceAllocator::allocate(int stream, std::size_t bytes) {
+void* DeviceAllocator::allocate(std::int32_t stream, MemPoolId mem_pool, std::size_t bytes) {
   const std::int64_t memory = chip().memory_bytes;  // before the lock: it may lock the chip
   const std::lock_guard lock(mutex_);
   if (!begin_) open(static_cast<std::size_t>(memory));
@@ -107,16 +119,17 @@ void* DeviceAllocator::allocate(int stream, std::size_t bytes) {
   }
   const std::size_t size = rounded_up(std::max(bytes, kBlockBytes), kBlockBytes);
   const PoolKind kind = size <= kSmallBytes ? PoolKind::kSmall : PoolKind::kLarge;
-  Block* block = find_free(stream, kind, size);
-  if (!block) block = add_segment(stream, kind, size);
-  if (!block) block = make_room(stream, kind, size);
+  const Place place{stream, kind, mem_pool};
+  Block* block = find_free(place, size);
+  if (!block) block = add_segment(place, size);
+  if (!block) block = make_room(place, size);
   hand_out(block, size, bytes);
   trace_memory();
   return block->address;
 }
 
-Block* DeviceAllocator::find_free(std::int32_t stream, PoolKind kind, std::size_t size) {
-  BlockPool& pool = pool_of(stream, kind);
+Block* DeviceAllocator::find_free(const Place& place, std::size_t size) {
+  BlockPool& pool = pool_of(place);
   Block* block = pool.find(size);
   if (!block) return nullptr;
   // Blocks past the splitting limit serve only requests past it that nearly fill them.
@@ -124,11 +137,12 @@ Block* DeviceAllocator::find_free(std::int32_t stream, PoolKind kind, std::size_
     return nullptr;
   }
   pool.erase(block);
-  if (kind == PoolKind::kLarge && block->touched) touched_free_ -= block->size;
+  if (place.kind == PoolKind::kLarge && block->touched) touched_free_ -= block->size;
   return block;
 }
 
-Block* DeviceAllocator::add_segment(std::int32_t stream, PoolKind kind, std::size_t size) {
+Block* DeviceAllocator::add_segment(const Place& place, std::size_t size) {
+  const PoolKind kind = place.kind;
   const std::size_t total = segment_size(size);
   collect_garbage(total);
   const auto& reserved = stats_.reserved_bytes[static_cast<std::size_t>(PoolKind::kAll)];
@@ -138,8 +152,9 @@ Block* DeviceAllocator::add_segment(std::int32_t stream, PoolKind kind, std::siz
   Block* block = new_block();
   block->address = begin_ + *offset;
   block->size = total;
-  block->stream = stream;
+  block->stream = place.stream;
   block->pool = kind;
+  block->mem_pool = place.mem_pool;
   block_at(block->address) = block;
   if (kind == PoolKind::kLarge) prefer_huge_pages(block->address, total);
   segments_.emplace(block->address, block);
@@ -148,23 +163,25 @@ Block* DeviceAllocator::add_segment(std::int32_t stream, PoolKind kind, std::siz
   change(stats_.reserved_bytes, kind, signed_size(total));
   if (oversize(total)) change(stats_.oversize_segments, 1);
   ++stats_.num_device_alloc;
-  note(Action::kSegmentAlloc, block->address, total, stream);
+  note(Action::kSegmentAlloc, block->address, total, place.stream);
   return block;
 }
 
 // The card seems full: give cached segments back and try again.
-Block* DeviceAllocator::make_room(std::int32_t stream, PoolKind kind, std::size_t size) {
+Block* DeviceAllocator::make_room(const Place& place, std::size_t size) {
   ++stats_.num_alloc_retries;
   wait_for_lent();
   release_cached();
-  if (Block* block = add_segment(stream, kind, size)) return block;
+  if (Block* block = add_segment(place, size)) return block;
+  if (Block* block = find_spare(place, size)) return block;
   ++stats_.num_ooms;
-  note(Action::kOom, nullptr, size, stream);
+  note(Action::kOom, nullptr, size, place.stream);
   throw base::OutOfMemoryError(out_of_memory_message(segment_size(size)));
 }
 
 bool DeviceAllocator::worth_splitting(const Block& block, std::size_t size) const {
   const std::size_t rest = block.size - size;
+  if (block.mem_pool != kDefaultPool && mem_pools_.at(block.mem_pool).options.no_split) return false;
   if (block.pool == PoolKind::kSmall) return rest >= kBlockBytes;
   return !oversize(size) && rest > kSmallBytes;
 }
@@ -175,6 +192,7 @@ void DeviceAllocator::split(Block* block, std::size_t size) {
   rest->size = block->size - size;
   rest->stream = block->stream;
   rest->pool = block->pool;
+  rest->mem_pool = block->mem_pool;
   rest->touched = block->touched;
   rest->freed_at = block->freed_at;
   rest->previous = block;
@@ -183,7 +201,7 @@ void DeviceAllocator::split(Block* block, std::size_t size) {
   block->next = rest;
   block->size = size;
   block_at(rest->address) = rest;
-  pool_of(rest->stream, rest->pool).insert(rest);
+  pool_of(place_of(*rest)).insert(rest);
   if (rest->pool == PoolKind::kLarge && rest->touched) touched_free_ += rest->size;
 }
 
@@ -202,11 +220,12 @@ void DeviceAllocator::hand_out(Block* block, std::size_t size, std::size_t reque
   block->requested = requested;
   block->allocated = block->active = block->touched = true;
   const std::int64_t bytes = signed_size(block->size);
-  change(stats_.allocation, block->pool, 1);
-  change(stats_.allocated_bytes, block->pool, bytes);
-  change(stats_.active, block->pool, 1);
-  change(stats_.active_bytes, block->pool, bytes);
-  change(stats_.requested_bytes, block->pool, signed_size(requested));
+  const Peak peak = defers_peaks(device_) ? Peak::kLater : Peak::kNow;
+  change(stats_.allocation, block->pool, 1, peak);
+  change(stats_.allocated_bytes, block->pool, bytes, peak);
+  change(stats_.active, block->pool, 1, peak);
+  change(stats_.active_bytes, block->pool, bytes, peak);
+  change(stats_.requested_bytes, block->pool, signed_size(requested), peak);
   if (oversize(block->size)) change(stats_.oversize_allocations, 1);
   note(Action::kAlloc, block->address, block->size, block->stream);
 }
@@ -253,14 +272,15 @@ void DeviceAllocator::give_back(Block* block) {
   if (blocks) change(stats_.inactive_split, block->pool, blocks);
   if (bytes) change(stats_.inactive_split_bytes, block->pool, bytes);
   block->freed_at = segment_count_;
-  pool_of(block->stream, block->pool).insert(block);
+  pool_of(place_of(*block)).insert(block);
   note_free_pages(block);
+  release_if_retired(block);
 }
 
 // Makes a free neighbour part of `block`; the bytes it had.
 std::size_t DeviceAllocator::join(Block* block, Block* neighbour) {
   const std::size_t size = neighbour->size;
-  pool_of(neighbour->stream, neighbour->pool).erase(neighbour);
+  pool_of(place_of(*neighbour)).erase(neighbour);
   if (neighbour->pool == PoolKind::kLarge && neighbour->touched) touched_free_ -= size;
   block_at(block->address) = nullptr;
   if (neighbour == block->previous) {

@@ -14,6 +14,7 @@
 
 #include "runtime/memory/block_pool.h"
 #include "runtime/memory/caching_allocator.h"
+#include "runtime/memory/mem_pool.h"
 #include "runtime/memory/segment_map.h"
 #include "runtime/timeline/timeline.h"
 
@@ -27,14 +28,20 @@ class DeviceAllocator {
   DeviceAllocator(int device, AddressSpace& addresses);
   ~DeviceAllocator();
 
-  [[nodiscard]] void* allocate(int stream, std::size_t bytes);
+  [[nodiscard]] void* allocate(std::int32_t stream, MemPoolId mem_pool, std::size_t bytes);
   void deallocate(void* pointer);
   void record_stream(void* pointer, StreamId stream);
   [[nodiscard]] std::size_t allocated_size(const void* pointer);
 
+  void add_mem_pool(MemPoolId pool, const MemPoolOptions& options);
+  // No allocation asks for the pool any more: its segments go back once they are free.
+  void retire_mem_pool(MemPoolId pool);
+  [[nodiscard]] bool opened();  // whether it has ever allocated, since the chip was set
+
   void empty_cache();
   [[nodiscard]] MemoryStats stats();
   void reset_peak_stats();
+  void raise_peaks();  // at the end of a PeakDeferral in which this device allocated
   void reset_accumulated_stats();
   [[nodiscard]] MemoryInfo info();
   void set_fraction(double fraction);
@@ -54,6 +61,18 @@ class DeviceAllocator {
   struct Pools {
     std::array<BlockPool, 2> of_kind;  // small, large
   };
+  using PoolsOfStreams = std::vector<std::unique_ptr<Pools>>;  // by stream index
+  struct MemPool {
+    MemPoolOptions options;
+    bool retired = false;
+    PoolsOfStreams pools;
+  };
+  // Where a segment belongs; its blocks never serve another place.
+  struct Place {
+    std::int32_t stream = 0;
+    PoolKind kind = PoolKind::kSmall;
+    MemPoolId mem_pool = kDefaultPool;
+  };
   // A freed block and the points that other streams must have passed before it is free.
   struct Lent {
     Block* block = nullptr;
@@ -61,10 +80,12 @@ class DeviceAllocator {
   };
 
   void open(std::size_t memory_bytes);
-  [[nodiscard]] BlockPool& pool_of(std::int32_t stream, PoolKind kind);
-  [[nodiscard]] Block* find_free(std::int32_t stream, PoolKind kind, std::size_t size);
-  [[nodiscard]] Block* add_segment(std::int32_t stream, PoolKind kind, std::size_t size);
-  [[nodiscard]] Block* make_room(std::int32_t stream, PoolKind kind, std::size_t size);
+  [[nodiscard]] static Place place_of(const Block& block);
+  [[nodiscard]] BlockPool& pool_of(const Place& place);
+  [[nodiscard]] Block* find_free(const Place& place, std::size_t size);
+  [[nodiscard]] Block* find_spare(const Place& place, std::size_t size);
+  [[nodiscard]] Block* add_segment(const Place& place, std::size_t size);
+  [[nodiscard]] Block* make_room(const Place& place, std::size_t size);
   void hand_out(Block* block, std::size_t size, std::size_t requested);
   [[nodiscard]] bool worth_splitting(const Block& block, std::size_t size) const;
   void split(Block* block, std::size_t size);
@@ -75,6 +96,7 @@ class DeviceAllocator {
   void wait_for_lent();
   void release_segment(Block* block);
   void release_cached();
+  void release_if_retired(Block* block);
   void collect_garbage(std::size_t needed);
   void note_free_pages(Block* block);
   [[nodiscard]] Block* new_block();
@@ -94,7 +116,8 @@ class DeviceAllocator {
   Block** starts_ = nullptr;  // block that starts at each kBlockBytes; pages come when touched
   SegmentMap free_ranges_;
   std::map<std::byte*, Block*> segments_;      // first block of each
-  std::vector<std::unique_ptr<Pools>> pools_;  // by stream index
+  PoolsOfStreams pools_;                       // of the default pool
+  std::map<MemPoolId, MemPool> mem_pools_;
   std::deque<Block> block_store_;
   std::vector<Block*> spare_blocks_;
   std::unordered_map<Block*, std::vector<StreamId>> lent_to_;

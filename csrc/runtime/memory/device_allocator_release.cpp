@@ -80,7 +80,7 @@ void DeviceAllocator::wait_for_lent() {
 }
 
 void DeviceAllocator::release_segment(Block* block) {
-  pool_of(block->stream, block->pool).erase(block);
+  pool_of(place_of(*block)).erase(block);
   if (block->pool == PoolKind::kLarge && block->touched) touched_free_ -= block->size;
   if (block->touched) drop_pages(block->address, block->size);
   free_ranges_.give(static_cast<std::size_t>(block->address - begin_), block->size);
@@ -99,6 +99,7 @@ void DeviceAllocator::release_segment(Block* block) {
 void DeviceAllocator::release_cached() {
   std::vector<Block*> whole;
   for (const auto& [address, block] : segments_) {
+    if (block->mem_pool != kDefaultPool) continue;  // kept for its pool
     if (!block->active && !block->split()) whole.push_back(block);
   }
   for (Block* block : whole) release_segment(block);
@@ -124,6 +125,7 @@ void DeviceAllocator::collect_garbage(std::size_t needed) {
   std::int64_t ages = 0;
   for (const auto& [address, block] : segments_) {
     if (block->pool != PoolKind::kLarge || block->active || block->split()) continue;
+    if (block->mem_pool != kDefaultPool) continue;
     whole.push_back(block);
     ages += segment_count_ - block->freed_at;
   }

@@ -36,6 +36,7 @@ SegmentSnapshot snapshot_of(int device, const Block* first, const AddressSpace& 
   segment.address = addresses.simulated_address(first->address);
   segment.stream = {device, first->stream};
   segment.is_large = first->pool == PoolKind::kLarge;
+  segment.mem_pool = first->mem_pool;
   for (const Block* block = first; block; block = block->next) {
     const auto size = static_cast<std::int64_t>(block->size);
     const auto requested = static_cast<std::int64_t>(block->active ? block->requested : 0);
@@ -89,6 +90,14 @@ void DeviceAllocator::reset_peak_stats() {
   reset_peaks(stats_);
 }
 
+void DeviceAllocator::raise_peaks() {
+  const std::lock_guard lock(mutex_);
+  for (PoolStats* stats : {&stats_.allocation, &stats_.allocated_bytes, &stats_.active,
+                           &stats_.active_bytes, &stats_.requested_bytes}) {
+    runtime::raise_peaks(*stats);
+  }
+}
+
 void DeviceAllocator::reset_accumulated_stats() {
   const std::lock_guard lock(mutex_);
   reset_accumulated(stats_);
@@ -102,8 +111,8 @@ MemoryInfo DeviceAllocator::info() {
 }
 
 void DeviceAllocator::set_fraction(double fraction) {
-  if (!(fraction > 0.0 && fraction <= 1.0)) {
-    throw base::ValueError("set_memory_fraction: expected a fraction in (0, 1], got " +
+  if (!(fraction >= 0.0 && fraction <= 1.0)) {
+    throw base::ValueError("set_memory_fraction: expected a fraction in [0, 1], got " +
                            std::to_string(fraction));
   }
   const std::lock_guard lock(mutex_);

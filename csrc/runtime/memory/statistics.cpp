@@ -18,19 +18,23 @@ void for_each_stat(MemoryStats& stats, Visit visit) {
 
 }  // namespace
 
-void change(Stat& stat, std::int64_t amount) {
+void change(Stat& stat, std::int64_t amount, Peak peak) {
   stat.current += amount;
   if (amount > 0) {
     stat.allocated += amount;
-    stat.peak = std::max(stat.peak, stat.current);
+    if (peak == Peak::kNow) stat.peak = std::max(stat.peak, stat.current);
   } else {
     stat.freed -= amount;
   }
 }
 
-void change(PoolStats& stats, PoolKind pool, std::int64_t amount) {
-  change(stats[static_cast<std::size_t>(PoolKind::kAll)], amount);
-  change(stats[static_cast<std::size_t>(pool)], amount);
+void change(PoolStats& stats, PoolKind pool, std::int64_t amount, Peak peak) {
+  change(stats[static_cast<std::size_t>(PoolKind::kAll)], amount, peak);
+  change(stats[static_cast<std::size_t>(pool)], amount, peak);
+}
+
+void raise_peaks(PoolStats& stats) {
+  for (Stat& stat : stats) stat.peak = std::max(stat.peak, stat.current);
 }
 
 void reset_peaks(MemoryStats& stats) {

@@ -68,7 +68,7 @@ void fill(std::span<Runner> runners, std::span<bool> fixed, int priority, Pipes&
 }
 
 // A device has at most this many streams, so at most this many kernels run at once.
-constexpr std::size_t kMaxRunners = 1 + 2 * kStreamsPerPool;
+constexpr std::size_t kMaxRunners = 1 + 3 * kStreamsPerPool;
 
 }  // namespace
 

@@ -17,8 +17,8 @@
 namespace npu_sim::runtime {
 
 inline constexpr int kMaxDevices = 64;
-// The default stream and two pools.
-inline constexpr int kStreamsPerDevice = 1 + 2 * kStreamsPerPool;
+// The default stream and three pools: normal, urgent, and without a task queue.
+inline constexpr int kStreamsPerDevice = 1 + 3 * kStreamsPerPool;
 
 class Timeline {
  public:

@@ -40,7 +40,7 @@ TEST_F(StreamTest, the_current_stream_is_the_threads_own) {
 
 TEST_F(StreamTest, a_stream_outside_the_pools_is_an_error) {
   EXPECT_THROW(set_current_stream({0, -1}), base::ValueError);
-  EXPECT_THROW(synchronize({0, 1 + 2 * kStreamsPerPool}), base::ValueError);
+  EXPECT_THROW(synchronize({0, 1 + 3 * kStreamsPerPool}), base::ValueError);
 }
 
 TEST_F(StreamTest, an_unused_stream_has_nothing_to_do) { EXPECT_TRUE(query({0, 9})); }

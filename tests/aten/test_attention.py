@@ -1,0 +1,102 @@
+"""scaled_dot_product_attention on npu equals the CPU's, forward and backward."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+MASKS = {
+    "none": lambda l, s: None,
+    "bool": lambda l, s: torch.ones(l, s, dtype=torch.bool).tril(),
+    "additive": lambda l, s: torch.randn(l, s),
+    "broadcast": lambda l, s: torch.randn(1, 1, l, s),
+    "per_head": lambda l, s: torch.randn(2, 4, l, s),
+    "row_masked": lambda l, s: torch.zeros(l, s, dtype=torch.bool),
+    "strided": lambda l, s: torch.randn(s, l).t(),
+}
+
+
+def _qkv(length: int, keys: int, heads: int = 4, kv_heads: int = 4) -> list[torch.Tensor]:
+    return [torch.randn(2, n, s, 8).requires_grad_() for n, s in ((heads, length), (kv_heads, keys), (kv_heads, keys))]
+
+
+def _run(call):
+    def run(qkv, *rest):
+        for t in qkv:
+            t.requires_grad_()
+        out = call(*qkv, *rest)
+        out.square().sum().backward()
+        return [out, *[t.grad for t in qkv]]
+
+    return run
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
+@pytest.mark.parametrize("length,keys", [(5, 5), (1, 7), (7, 3)])
+def test_masked_attention_equals_the_cpu(same, mask, length, keys) -> None:
+    same(_run(lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m)), _qkv(length, keys), mask(length, keys))
+
+
+@pytest.mark.parametrize("length,keys", [(5, 5), (3, 7)])
+@pytest.mark.parametrize("scale", [None, 0.3])
+def test_causal_attention_equals_the_cpu(same, length, keys, scale) -> None:
+    same(
+        _run(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)),
+        _qkv(length, keys),
+    )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_grouped_query_attention_equals_the_cpu(same, causal) -> None:
+    same(
+        _run(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)),
+        _qkv(5, 5, 4, 2),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_attention_in_other_dtypes_equals_the_cpu(same, dtype) -> None:
+    qkv = [t.detach().to(dtype) for t in _qkv(5, 5)]
+    same(_run(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)), qkv)
+
+
+def test_attention_in_three_and_five_dimensions_equals_the_cpu(same) -> None:
+    same(lambda x: F.scaled_dot_product_attention(x, x, x), torch.randn(3, 5, 8))
+    same(lambda x: F.scaled_dot_product_attention(x, x, x), torch.randn(2, 2, 3, 5, 8))
+    same(lambda x: F.scaled_dot_product_attention(x, x, x), torch.randn(5, 8))
+
+
+def test_attention_over_nothing_equals_the_cpu(same) -> None:
+    same(lambda q, k: F.scaled_dot_product_attention(q, k, k), torch.randn(2, 4, 0, 8), torch.randn(2, 4, 3, 8))
+
+
+@pytest.mark.parametrize("backend", ["MATH", "FLASH_ATTENTION"])
+def test_a_chosen_backend_is_used(same, backend) -> None:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    def run(qkv):
+        with sdpa_kernel(getattr(SDPBackend, backend)):
+            return _run(F.scaled_dot_product_attention)(qkv)
+
+    same(run, _qkv(5, 5))
+
+
+@pytest.mark.parametrize("need_weights", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_multihead_attention_equals_the_cpu(same, need_weights, training) -> None:
+    def run(x, mask):
+        torch.manual_seed(0)
+        module = torch.nn.MultiheadAttention(8, 2, batch_first=True).to(x.device).train(training)
+        with torch.set_grad_enabled(training):
+            out, weights = module(x, x, x, key_padding_mask=mask, need_weights=need_weights)
+        if training:
+            out.sum().backward()
+        return [out.detach(), 0 if weights is None else weights.detach()]
+
+    mask = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    same(run, torch.randn(2, 5, 8), mask)
+
+
+def test_flex_attention_runs_eagerly(same) -> None:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    same(lambda q: flex_attention(q, q, q, score_mod=lambda s, b, h, i, j: s + (i - j)), torch.randn(1, 2, 16, 16))

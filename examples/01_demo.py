@@ -42,19 +42,23 @@ def largest_difference(npu: torch.Tensor, cpu: torch.Tensor) -> float:
 
 
 def to(inputs: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """Returns the inputs on `device`."""
     return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
 def forward(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Returns the logits of one forward."""
     with torch.no_grad():
         return [model(**inputs).logits]
 
 
 def generate(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Returns eight greedy tokens, made with the KV cache."""
     return [model.generate(**inputs, max_new_tokens=8, do_sample=False)]
 
 
 def training_step(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Returns the loss and every parameter after one AdamW step."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     loss = model(**inputs, labels=inputs["input_ids"]).loss
@@ -90,8 +94,10 @@ def compare(
 
 
 def language_model(name: str, out: Path) -> None:
+    """Runs every phase of one tiny language model."""
     model, inputs = make_model(name), make_inputs(name)
-    for phase, work in {"forward": forward, "generate": generate, "training": training_step}.items():
+    phases = {"forward": forward, "generate": generate, "training": training_step}
+    for phase, work in phases.items():
         compare(f"{name} {phase}", work, model, inputs, out)
 
 
@@ -119,6 +125,7 @@ def sentence_encoder(out: Path) -> None:
 
 
 def main() -> None:
+    """Runs the lesson."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for the traces")
     out = parser.parse_args().out

@@ -50,6 +50,7 @@ def info(chip: ChipOption = None) -> None:
     from rich.table import Table
 
     from torch_npu_sim import presets
+    from torch_npu_sim.report.quantity import with_unit
 
     try:
         facts = presets.get_chip() if chip is None else presets.load_chip(chip)
@@ -57,9 +58,10 @@ def info(chip: ChipOption = None) -> None:
         raise _fail(error) from error
     console = Console()
     console.print(f"{facts.name}  {facts.soc_name}\n{facts.summary}", highlight=False)
-    table = Table("parameter", "value", "unit", "source")
+    table = Table("parameter", "value", "source")
+    table.columns[1].justify = "right"
     for parameter in facts.parameters:
-        table.add_row(parameter.name, f"{parameter.value:,.12g}", parameter.unit, parameter.source)
+        table.add_row(parameter.name, with_unit(parameter.value, parameter.unit), parameter.source)
     console.print(table)
 
 

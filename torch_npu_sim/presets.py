@@ -61,9 +61,6 @@ class _Choice:
     name: str  # empty: the preset's
 
 
-_chosen: _Choice | None = None
-
-
 def chips() -> list[str]:
     """Returns the names of the presets."""
     return _C.chip_names()
@@ -80,16 +77,12 @@ def set_chip(name_or_yaml: str | os.PathLike[str]) -> None:
         FileNotFoundError: there is no such file.
         RuntimeError: tensors are on a card.
     """
-    global _chosen
     choice = _read(name_or_yaml)
     _C.set_chip(choice.base, dict(choice.overrides), choice.name)
-    _chosen = choice
 
 
 def get_chip() -> Chip:
     """Returns the chip that every card is."""
-    if _chosen is not None:
-        return _describe(_chosen)
     return _chip(_C.chip(), _C.chip_parameters())
 
 
@@ -121,12 +114,8 @@ def apply_environment() -> None:
 
 
 def _describe(choice: _Choice) -> Chip:
-    overrides = dict(choice.overrides)
-    return _chip(
-        _C.describe_chip(choice.base, overrides, choice.name),
-        # Under the preset's name, so that unchanged numbers keep its sources.
-        _C.describe_chip_parameters(choice.base, overrides, ""),
-    )
+    request = choice.base, dict(choice.overrides), choice.name
+    return _chip(_C.describe_chip(*request), _C.describe_chip_parameters(*request))
 
 
 def _chip(facts: Mapping[str, Any], rows: list[tuple[str, float, str, str]]) -> Chip:

@@ -1,6 +1,8 @@
 // empty and empty_strided: the only two ways a tensor comes into being on npu without a source.
 #include <ATen/EmptyTensor.h>
+#include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/native/TensorFactories.h>
 #include <torch/library.h>
 
 #include "backend/device_type.h"
@@ -28,6 +30,14 @@ c10::Device checked_device(std::optional<c10::Device> device, std::optional<bool
   return backend::npu_device(index);
 }
 
+at::Tensor filled_if_deterministic(at::Tensor out) {
+  const at::Context& context = at::globalContext();
+  if (C10_UNLIKELY(context.deterministicAlgorithms() && context.deterministicFillUninitializedMemory())) {
+    at::native::fill_empty_deterministic_(out);
+  }
+  return out;
+}
+
 at::Tensor empty(IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout> layout,
                  std::optional<c10::Device> device, std::optional<bool> pin_memory,
                  std::optional<at::MemoryFormat> format) {
@@ -40,7 +50,7 @@ at::Tensor empty(IntArrayRef size, std::optional<at::ScalarType> dtype, std::opt
   if (format.has_value() && *format != at::MemoryFormat::Contiguous) {
     out.unsafeGetTensorImpl()->empty_tensor_restride(*format);
   }
-  return out;
+  return filled_if_deterministic(std::move(out));
 }
 
 at::Tensor empty_strided(IntArrayRef size, IntArrayRef stride, std::optional<at::ScalarType> dtype,
@@ -52,7 +62,7 @@ at::Tensor empty_strided(IntArrayRef size, IntArrayRef stride, std::optional<at:
   const std::size_t bytes = at::detail::computeStorageNbytes(size, stride, meta.itemsize());
   at::Tensor out = make_tensor(bytes, meta, target);
   out.unsafeGetTensorImpl()->set_sizes_and_strides(size, stride);
-  return out;
+  return filled_if_deterministic(std::move(out));
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {

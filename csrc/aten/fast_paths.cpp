@@ -133,12 +133,12 @@ std::tuple<Tensor, Tensor, Tensor> native_layer_norm(const Tensor& self, at::Int
                                                      const std::optional<Tensor>& weight,
                                                      const std::optional<Tensor>& bias, double eps) {
   static const auto op = find("aten::native_layer_norm", "");
-  const LaunchSite site = site_of("aten::native_layer_norm", self);
   if (!is_absent_or_with(weight, self) || !is_absent_or_with(bias, self)) {
     torch::jit::Stack stack{self, shape, weight, bias, eps};
     route(op, kNpuKeys, &stack);
     return {stack[0].toTensor(), stack[1].toTensor(), stack[2].toTensor()};
   }
+  const LaunchSite site = site_of("aten::native_layer_norm", self);
   HostViews views(site.stream);
   const Tensor host = views.to_host(self);
   const std::optional<Tensor> host_weight = weight.has_value() ? std::optional(views.to_host(*weight)) : weight;
@@ -158,7 +158,7 @@ Tensor cat(const at::ITensorListRef& tensors, std::int64_t dim) {
     parts.push_back(tensor);
     one_card = one_card && on_one_card(parts.front(), tensor);
   }
-  if (!one_card || parts.empty()) return by_route<Tensor>(op, c10::List<Tensor>(tensors.toBoxed()), dim);
+  if (!one_card || parts.empty()) return by_route<Tensor>(op, c10::List<Tensor>(at::ArrayRef<Tensor>(parts)), dim);
   const LaunchSite site = site_of("aten::cat", parts.front());
   HostViews views(site.stream);
   c10::SmallVector<Tensor, 8> hosts;

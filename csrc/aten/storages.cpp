@@ -1,5 +1,7 @@
 // Operators on storages: set_, record_stream, and the value of a one-element tensor.
+#include <ATen/Context.h>
 #include <ATen/native/Resize.h>
+#include <ATen/native/ResizeCommon.h>
 #include <ATen/ops/_local_scalar_dense.h>
 #include <ATen/ops/set_native.h>
 #include <torch/library.h>
@@ -35,6 +37,22 @@ at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, std:
     impl->set_sizes_and_strides(size, stride, offset);
   }
   grow(self.storage(), self);
+  return self;
+}
+
+const at::Tensor& resize(const at::Tensor& self, at::IntArrayRef size, std::optional<at::MemoryFormat> format) {
+  runtime::record({"aten::resize_", runtime::current_stream(self.device().index())}, model::NoWork{});
+  c10::TensorImpl* const impl = self.unsafeGetTensorImpl();
+  const std::size_t before = self.storage().nbytes();
+  if (self.sizes() != size) {
+    impl->set_sizes_contiguous(size);
+    grow(self.storage(), self);
+  }
+  if (format.has_value()) impl->empty_tensor_restride(*format);
+  const at::Context& context = at::globalContext();
+  if (C10_UNLIKELY(context.deterministicAlgorithms() && context.deterministicFillUninitializedMemory())) {
+    at::native::fill_resize_deterministic_(self, static_cast<std::int64_t>(before));
+  }
   return self;
 }
 
@@ -82,6 +100,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("set_.source_Tensor", TORCH_FN(at::native::set_tensor_));
   m.impl("set_", &set_to_nothing);
   m.impl("record_stream", &record_stream);
+  m.impl("resize_", &resize);
   m.impl("_lazy_clone", &lazy_clone);
   m.impl("_local_scalar_dense", &local_scalar_dense);
   m.impl("_has_compatible_shallow_copy_type", &has_compatible_shallow_copy_type);

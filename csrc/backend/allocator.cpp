@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "backend/backward_thread.h"
 #include "backend/device_type.h"
 #include "backend/process.h"
 #include "base/error.h"
@@ -106,6 +107,7 @@ c10::DeviceAllocator* npu_allocator() { return &instance(); }
 
 void* allocate_on(runtime::StreamId stream, std::size_t bytes) {
   check_process();
+  keep_backward_in_this_thread();
   try {
     return runtime::allocate(stream, bytes);
   } catch (const base::OutOfMemoryError& error) {

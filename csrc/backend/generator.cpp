@@ -35,8 +35,10 @@ c10::intrusive_ptr<c10::TensorImpl> NpuGenerator::get_state() const {
 
 void NpuGenerator::graphsafe_set_state(const c10::intrusive_ptr<c10::GeneratorImpl>& state) {
   const auto* const other = dynamic_cast<const NpuGenerator*>(state.get());
-  TORCH_CHECK_TYPE(other != nullptr, "graphsafe_set_state: expected the state of an npu generator, got one of device ",
-                   state->device(), "; take it with graphsafe_get_state() from an npu generator");
+  TORCH_CHECK_TYPE(
+      other != nullptr,
+      "graphsafe_set_state: expected the state of an npu generator, got one of device ",
+      state->device(), "; take it with graphsafe_get_state() from an npu generator");
   host_ = other->host_;
 }
 
@@ -65,14 +67,16 @@ const at::Generator& default_generator(c10::DeviceIndex device) {
     return all;
   }();
   const int index = device < 0 ? runtime::current_device() : device;
-  TORCH_CHECK_INDEX(index < static_cast<int>(generators->size()), "npu generator: expected a device index below ",
-                    generators->size(), ", got ", index, "; NPU_SIM_DEVICES sets how many there are");
+  TORCH_CHECK_INDEX(index < static_cast<int>(generators->size()),
+                    "npu generator: expected a device index below ", generators->size(), ", got ",
+                    index, "; NPU_SIM_DEVICES sets how many there are");
   return (*generators)[static_cast<std::size_t>(index)];
 }
 
 const at::Generator& host_generator(const at::Generator& generator) {
-  TORCH_CHECK(generator.device().type() == kNpu, "Expected a 'npu' device type for generator but found '",
-              generator.device().type(), "'");
+  TORCH_CHECK(generator.device().type() == kNpu,
+              "Expected a 'npu' device type for generator but found '", generator.device().type(),
+              "'");
   return generator.get<NpuGenerator>()->host();
 }
 

@@ -20,7 +20,9 @@ struct Guard final : public c10::impl::DeviceGuardImplInterface {
     return npu_device(runtime::exchange_device(index_of(device)));
   }
   c10::Device getDevice() const override { return npu_device(runtime::current_device()); }
-  void setDevice(c10::Device device) const override { runtime::set_current_device(index_of(device)); }
+  void setDevice(c10::Device device) const override {
+    runtime::set_current_device(index_of(device));
+  }
   void uncheckedSetDevice(c10::Device device) const noexcept override {
     if (device.index() >= 0 && device.index() < deviceCount()) {
       runtime::set_current_device(device.index());
@@ -81,7 +83,9 @@ struct Guard final : public c10::impl::DeviceGuardImplInterface {
   void block(void* event, const c10::Stream& stream) const override {
     if (event != nullptr) as_event(event).block(to_runtime(stream));
   }
-  bool queryEvent(void* event) const override { return event == nullptr || as_event(event).query(); }
+  bool queryEvent(void* event) const override {
+    return event == nullptr || as_event(event).query();
+  }
   void synchronizeEvent(void* event) const override {
     if (event != nullptr) as_event(event).synchronize();
   }

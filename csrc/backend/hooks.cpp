@@ -19,7 +19,9 @@ struct Hooks final : public at::PrivateUse1HooksInterface {
   c10::DeviceIndex deviceCount() const override {
     return static_cast<c10::DeviceIndex>(runtime::device_count());
   }
-  void setCurrentDevice(c10::DeviceIndex device) const override { runtime::set_current_device(device); }
+  void setCurrentDevice(c10::DeviceIndex device) const override {
+    runtime::set_current_device(device);
+  }
   c10::DeviceIndex getCurrentDevice() const override {
     return static_cast<c10::DeviceIndex>(runtime::current_device());
   }
@@ -36,13 +38,17 @@ struct Hooks final : public at::PrivateUse1HooksInterface {
   }
   at::Generator getNewGenerator(c10::DeviceIndex device) const override {
     const int index = device < 0 ? runtime::current_device() : device;
+    TORCH_CHECK_INDEX(index < runtime::device_count(),
+                      "torch.Generator: expected an npu index below ", runtime::device_count(),
+                      ", got ", index, "; NPU_SIM_DEVICES sets how many there are");
     return at::make_generator<NpuGenerator>(static_cast<c10::DeviceIndex>(index),
                                             c10::default_rng_seed_val);
   }
 
   at::Device getDeviceFromPtr(void* data) const override {
     const int device = runtime::device_of(data);
-    TORCH_CHECK(device >= 0, "getDeviceFromPtr: expected a pointer into an npu's memory, got ", data);
+    TORCH_CHECK(device >= 0, "getDeviceFromPtr: expected a pointer into an npu's memory, got ",
+                data);
     return npu_device(device);
   }
   bool isPinnedPtr(const void* data) const override { return is_pinned(data); }

@@ -1,7 +1,6 @@
 #include "backend/pinned_memory.h"
 
 #include <c10/core/impl/alloc_cpu.h>
-
 #include <pthread.h>
 
 #include <map>

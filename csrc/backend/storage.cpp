@@ -31,11 +31,14 @@ c10::intrusive_ptr<c10::StorageImpl> create(c10::StorageImpl::use_byte_size_t, c
                                             c10::DataPtr data, c10::Allocator*, bool) {
   const auto bytes = static_cast<std::size_t>(size.guard_int(__FILE__, __LINE__));
   const c10::Device device = data ? data.device() : npu_device(runtime::current_device());
-  if (!data) return c10::intrusive_ptr<c10::StorageImpl>::reclaim(make_storage(bytes, device).unsafeReleaseStorageImpl());
+  if (!data)
+    return c10::intrusive_ptr<c10::StorageImpl>::reclaim(
+        make_storage(bytes, device).unsafeReleaseStorageImpl());
   const auto deleter = data.get_deleter();
   void* const pointer = data.get();
   c10::DataPtr host(pointer, data.release_context(), deleter, c10::kCPU);
-  c10::Storage storage(c10::Storage::use_byte_size_t{}, bytes, std::move(host), kernel_memory(), true);
+  c10::Storage storage(c10::Storage::use_byte_size_t{}, bytes, std::move(host), kernel_memory(),
+                       true);
   return c10::make_intrusive<NpuStorage>(std::move(storage), device);
 }
 
@@ -72,8 +75,8 @@ void NpuStorage::follow_host() {
 
 c10::Storage make_storage(std::size_t bytes, c10::Device device) {
   const int index = index_of(device);
-  c10::Storage host(c10::Storage::use_byte_size_t{}, bytes, host_data(index, bytes), kernel_memory(),
-                    true);
+  c10::Storage host(c10::Storage::use_byte_size_t{}, bytes, host_data(index, bytes),
+                    kernel_memory(), true);
   return {c10::make_intrusive<NpuStorage>(std::move(host), npu_device(index))};
 }
 
@@ -91,7 +94,9 @@ c10::Storage host_storage(const c10::Storage& storage) {
 
 void resize_bytes(const c10::Storage& storage, std::size_t bytes) {
   NpuStorage* const npu = as_npu(storage.unsafeGetStorageImpl());
-  TORCH_CHECK(npu != nullptr, "resize_: expected a storage made on npu, got one over foreign memory; clone() it first");
+  TORCH_CHECK(
+      npu != nullptr,
+      "resize_: expected a storage made on npu, got one over foreign memory; clone() it first");
   const c10::Storage& host = npu->host();
   c10::DataPtr fresh = host_data(npu->device().index(), bytes);
   const std::size_t kept = std::min(bytes, host.nbytes());

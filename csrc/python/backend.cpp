@@ -8,6 +8,7 @@
 #include "backend/kernel_memory.h"
 #include "backend/pinned_memory.h"
 #include "python/bindings.h"
+#include "runtime/sync_debug.h"
 
 namespace npu_sim::python {
 namespace {
@@ -61,6 +62,7 @@ void bind_backend(py::module_& module) {
   module.def("initialize", [] {
     backend::install_kernel_memory();
     aten::register_route();
+    runtime::set_sync_warning([](const char* text) { TORCH_WARN(text); });
   });
   module.def("watch_forks", &watch_forks);
   module.def("default_generator", &default_generator, py::arg("device"));

@@ -10,6 +10,7 @@ void bind_errors(pybind11::module_& module);
 void bind_device(pybind11::module_& module);
 void bind_chip(pybind11::module_& module);
 void bind_memory(pybind11::module_& module);
+void bind_mem_pool(pybind11::module_& module);
 void bind_memory_history(pybind11::module_& module);
 void bind_trace(pybind11::module_& module);
 void bind_backend(pybind11::module_& module);

@@ -36,7 +36,7 @@ py::dict to_dict(const runtime::SegmentSnapshot& segment) {
   out["requested_size"] = segment.requested_size;
   out["stream"] = segment.stream.index;
   out["segment_type"] = segment.is_large ? "large" : "small";
-  out["segment_pool_id"] = py::make_tuple(0, 0);
+  out["segment_pool_id"] = py::make_tuple(0, segment.mem_pool);
   out["is_expandable"] = false;
   out["frames"] = py::list();
   out["blocks"] = blocks;

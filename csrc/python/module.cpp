@@ -8,6 +8,7 @@ PYBIND11_MODULE(_C, module) {
   bind_device(module);
   bind_chip(module);
   bind_memory(module);
+  bind_mem_pool(module);
   bind_memory_history(module);
   bind_trace(module);
   bind_backend(module);

@@ -3,8 +3,8 @@
 
 #include <pybind11/stl.h>
 
+#include "model/work/name.h"
 #include "python/bindings.h"
-#include "python/work_text.h"
 
 namespace npu_sim::python {
 namespace {
@@ -39,7 +39,7 @@ py::dict to_dict(const runtime::KernelRecord& record) {
   out["flops"] = time.flops.count();
   out["energy_pj"] = time.energy.count();
   out["provenance"] = model::name(time.provenance);
-  out["work"] = text(record.work);
+  out["work"] = model::to_text(record.work);
   return out;
 }
 

@@ -77,14 +77,16 @@ CoreCount CoreLimits::of(StreamId stream, const model::ChipSpec& whole) const {
   return stream_limit(stream, whole);
 }
 
+// `whole` is the device table's own chip, never a temporary.
 const model::ChipSpec& CoreLimits::chip_of(StreamId stream, const model::ChipSpec& whole) {
   const std::lock_guard lock(mutex_);
   const CoreCount cores = stream_limit(stream, whole);
+  // NOLINTNEXTLINE(bugprone-return-const-ref-from-parameter)
   if (cores == cores_of(whole)) return whole;
   auto& chip = chips_[{&whole, cores}];
   if (!chip) {
-    chip = std::make_unique<const model::ChipSpec>(model::with_overrides(
-        whole, {{"cube_cores", cores.cube}, {"vector_cores", cores.vector}}));
+    chip = std::make_unique<const model::ChipSpec>(
+        model::with_overrides(whole, {{"cube_cores", cores.cube}, {"vector_cores", cores.vector}}));
   }
   return *chip;
 }

@@ -17,6 +17,7 @@ std::atomic<bool>& flag_of(int device) {
 void stop_device(int device) {
   check_device(device);
   flag_of(device).store(true, std::memory_order_release);
+  device_table().any_stopped.store(true, std::memory_order_release);
 }
 
 void restart_device(int device) {
@@ -32,9 +33,9 @@ bool device_stopped(int device) {
 void check_running(int device) {
   if (!flag_of(device).load(std::memory_order_relaxed)) return;
   const std::string index = std::to_string(device);
-  throw base::Error("npu: FORCE STOP: expected a launch on a running device, got one on npu:" +
-                    index + ", which stop_device() stopped; call torch.npu.restart_device(" + index +
-                    ") to go on");
+  throw base::Error(
+      "npu: FORCE STOP: expected a launch on a running device, got one on npu:" + index +
+      ", which stop_device() stopped; call torch.npu.restart_device(" + index + ") to go on");
 }
 
 }  // namespace npu_sim::runtime

@@ -23,6 +23,7 @@
 #include "runtime/memory/foreign_memory.h"
 #include "runtime/memory/mem_pool.h"
 #include "runtime/op_counters.h"
+#include "runtime/sync_debug.h"
 #include "runtime/timeline/timeline.h"
 #include "runtime/trace_log.h"
 #include "runtime/utilization.h"
@@ -57,7 +58,11 @@ struct DeviceTable {
 
   CoreLimits core_limits;
   std::array<std::atomic<bool>, kMaxDevices> stopped{};  // by stop_device()
+  std::atomic<bool> any_stopped{false};                  // ever: then each launch looks
   UtilizationMeter utilization;                          // under timeline_mutex
+
+  std::atomic<SyncDebugMode> sync_debug_mode{SyncDebugMode::kDefault};
+  std::atomic<SyncWarning> sync_warning{nullptr};
 
   std::mutex intern_mutex;
   std::unordered_set<std::string> interned;

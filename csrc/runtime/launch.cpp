@@ -12,6 +12,7 @@
 #include "runtime/device.h"
 #include "runtime/device_stop.h"
 #include "runtime/device_table.h"
+#include "runtime/sync_debug.h"
 #include "runtime/sync_launch.h"
 
 namespace npu_sim::runtime {
@@ -20,10 +21,16 @@ namespace {
 using base::SimTime;
 
 // How far the host may run ahead of a stream before a launch waits, in tasks.
-// assumed: a driver queue of this order, 1024 to 16384; only a host that never synchronises meets it.
+// assumed: a driver queue of this order, 1024 to 16384; only a host that never synchronises meets
+// it.
 constexpr std::size_t kMaxAhead = 4096;
 // Ended tasks are taken off a stream each time this many have come; a power of two.
 constexpr std::size_t kResolveEvery = 256;
+
+void check_site(DeviceTable& table, const LaunchSite& site) {
+  check_stream(site.stream);
+  if (table.any_stopped.load(std::memory_order_relaxed)) check_running(site.stream.device);
+}
 
 Ticket trace(DeviceTable& table, const LaunchSite& site, const model::Work& work,
              const model::KernelTime& time, SimTime issued) {
@@ -50,7 +57,9 @@ std::optional<SimTime> keep_bounded(Timeline& timeline, StreamId stream, SimTime
 // Queues the kernel; the point behind it when `wait`.
 PointPtr queue(const LaunchSite& site, const model::Work& work, SimTime issued, bool wait) {
   DeviceTable& table = device_table();
-  const model::ChipSpec& cores = chip_of(site.stream);
+  const model::ChipSpec& whole = chip();
+  const model::ChipSpec& cores =
+      table.core_limits.any() ? table.core_limits.chip_of(site.stream, whole) : whole;
   const model::KernelTime& time = cost_of(work, cores);
   const Ticket ticket = trace(table, site, work, time, issued);
   std::optional<SimTime> host_waits;
@@ -60,7 +69,7 @@ PointPtr queue(const LaunchSite& site, const model::Work& work, SimTime issued, 
     if (launches_in_step(site.stream)) {
       host_waits = table.timeline.finish(table.timeline.record(site.stream, issued));
     }
-    if (&cores == &chip()) {
+    if (&cores == &whole) {
       table.timeline.launch(site.stream, time, issued, ticket);
     } else {
       table.timeline.launch(site.stream, share_of_card(time, cores), issued, ticket);
@@ -73,6 +82,7 @@ PointPtr queue(const LaunchSite& site, const model::Work& work, SimTime issued, 
 }
 
 void queue_and_wait(const LaunchSite& site, const model::Work& work, SimTime issued) {
+  note_host_wait();
   const PointPtr point = queue(site, work, issued, true);
   DeviceTable& table = device_table();
   SimTime end{};
@@ -102,8 +112,7 @@ void record(const LaunchSite& site, const model::Work& work) {
     record_copy(site, *copy, false);
     return;
   }
-  check_stream(site.stream);
-  check_running(site.stream.device);
+  check_site(table, site);
   const SimTime issued = table.clock.advance(std::chrono::nanoseconds(host.eager_op_ns));
   if (std::holds_alternative<model::HostWork>(work)) {
     table.fallbacks.count(site.op);
@@ -115,13 +124,13 @@ void record(const LaunchSite& site, const model::Work& work) {
 }
 
 void record_copy(const LaunchSite& site, const model::CopyWork& work, bool blocking) {
-  check_stream(site.stream);
-  check_running(site.stream.device);
+  DeviceTable& table = device_table();
+  check_site(table, site);
   const model::HostSpec& host = chip().host;
   const bool crosses_link = work.route == model::CopyRoute::kHostToDevice ||
                             work.route == model::CopyRoute::kDeviceToHost;
   const auto call = host.eager_op_ns + (crosses_link ? host.copy_call_ns : 0);
-  const SimTime issued = device_table().clock.advance(std::chrono::nanoseconds(call));
+  const SimTime issued = table.clock.advance(std::chrono::nanoseconds(call));
   if (blocking) {
     queue_and_wait(site, work, issued);
   } else {

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "runtime/device.h"
 #include "runtime/device_table.h"
+#include "runtime/sync_debug.h"
 #include "runtime/sync_launch.h"
 
 namespace npu_sim::runtime {
@@ -63,6 +64,7 @@ bool query(StreamId stream) {
 
 void synchronize(StreamId stream) {
   check_stream(stream);
+  note_host_wait();
   DeviceTable& table = device_table();
   base::SimTime end{};
   {

@@ -1,6 +1,7 @@
 #include "runtime/utilization.h"
 
 #include <algorithm>
+#include <cmath>
 #include <mutex>
 
 #include "runtime/device_table.h"
@@ -14,7 +15,7 @@ int UtilizationMeter::read(int device, base::SimTime now, base::SimTime busy) {
   const auto worked = static_cast<double>((busy - last.busy).count());
   last = {now, busy};
   if (passed <= 0) return 0;
-  return static_cast<int>(std::clamp(kPercent * worked / passed, 0.0, kPercent) + 0.5);
+  return static_cast<int>(std::lround(std::clamp(kPercent * worked / passed, 0.0, kPercent)));
 }
 
 int utilization(int device) {

@@ -5,18 +5,21 @@ import torch
 from torch.nn import functional as F
 
 MASKS = {
-    "none": lambda l, s: None,
-    "bool": lambda l, s: torch.ones(l, s, dtype=torch.bool).tril(),
-    "additive": lambda l, s: torch.randn(l, s),
-    "broadcast": lambda l, s: torch.randn(1, 1, l, s),
-    "per_head": lambda l, s: torch.randn(2, 4, l, s),
-    "row_masked": lambda l, s: torch.zeros(l, s, dtype=torch.bool),
-    "strided": lambda l, s: torch.randn(s, l).t(),
+    "none": lambda rows, keys: None,
+    "bool": lambda rows, keys: torch.ones(rows, keys, dtype=torch.bool).tril(),
+    "additive": lambda rows, keys: torch.randn(rows, keys),
+    "broadcast": lambda rows, keys: torch.randn(1, 1, rows, keys),
+    "per_head": lambda rows, keys: torch.randn(2, 4, rows, keys),
+    "row_masked": lambda rows, keys: torch.zeros(rows, keys, dtype=torch.bool),
+    "strided": lambda rows, keys: torch.randn(keys, rows).t(),
 }
 
 
 def _qkv(length: int, keys: int, heads: int = 4, kv_heads: int = 4) -> list[torch.Tensor]:
-    return [torch.randn(2, n, s, 8).requires_grad_() for n, s in ((heads, length), (kv_heads, keys), (kv_heads, keys))]
+    return [
+        torch.randn(2, n, s, 8).requires_grad_()
+        for n, s in ((heads, length), (kv_heads, keys), (kv_heads, keys))
+    ]
 
 
 def _run(call):
@@ -33,7 +36,11 @@ def _run(call):
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
 @pytest.mark.parametrize("length,keys", [(5, 5), (1, 7), (7, 3)])
 def test_masked_attention_equals_the_cpu(same, mask, length, keys) -> None:
-    same(_run(lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m)), _qkv(length, keys), mask(length, keys))
+    same(
+        _run(lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m)),
+        _qkv(length, keys),
+        mask(length, keys),
+    )
 
 
 @pytest.mark.parametrize("length,keys", [(5, 5), (3, 7)])
@@ -48,7 +55,11 @@ def test_causal_attention_equals_the_cpu(same, length, keys, scale) -> None:
 @pytest.mark.parametrize("causal", [False, True])
 def test_grouped_query_attention_equals_the_cpu(same, causal) -> None:
     same(
-        _run(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)),
+        _run(
+            lambda q, k, v: F.scaled_dot_product_attention(
+                q, k, v, is_causal=causal, enable_gqa=True
+            )
+        ),
         _qkv(5, 5, 4, 2),
     )
 
@@ -66,7 +77,20 @@ def test_attention_in_three_and_five_dimensions_equals_the_cpu(same) -> None:
 
 
 def test_attention_over_nothing_equals_the_cpu(same) -> None:
-    same(lambda q, k: F.scaled_dot_product_attention(q, k, k), torch.randn(2, 4, 0, 8), torch.randn(2, 4, 3, 8))
+    same(
+        lambda q, k: F.scaled_dot_product_attention(q, k, k),
+        torch.randn(2, 4, 0, 8),
+        torch.randn(2, 4, 3, 8),
+    )
+
+
+@pytest.mark.parametrize("inside,outside", [("npu", "cpu"), ("cpu", "npu"), ("npu:0", "npu:1")])
+def test_attention_over_two_devices_is_refused(inside, outside) -> None:
+    q, k = torch.ones(1, 1, 3, 8, device=inside), torch.ones(1, 1, 3, 8, device=outside)
+    with pytest.raises(
+        RuntimeError, match="Expected query, key, and value to have the same device type"
+    ):
+        F.scaled_dot_product_attention(q, k, k)
 
 
 @pytest.mark.parametrize("backend", ["MATH", "FLASH_ATTENTION"])
@@ -94,9 +118,3 @@ def test_multihead_attention_equals_the_cpu(same, need_weights, training) -> Non
 
     mask = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
     same(run, torch.randn(2, 5, 8), mask)
-
-
-def test_flex_attention_runs_eagerly(same) -> None:
-    from torch.nn.attention.flex_attention import flex_attention
-
-    same(lambda q: flex_attention(q, q, q, score_mod=lambda s, b, h, i, j: s + (i - j)), torch.randn(1, 2, 16, 16))

@@ -9,7 +9,9 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 
 def _loss(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    return F.softmax(F.gelu(x @ w), -1).square().sum() + F.layer_norm(x, (x.shape[-1],)).exp().mean()
+    return (
+        F.softmax(F.gelu(x @ w), -1).square().sum() + F.layer_norm(x, (x.shape[-1],)).exp().mean()
+    )
 
 
 def _inputs() -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,17 +38,21 @@ def test_gradients_accumulate_in_place(same) -> None:
 
 
 def test_grad_of_grad_equals_the_cpu(same) -> None:
+    # Sums of gradients differ in order: torch numbers the nodes of a graph thread by thread, and
+    # the backward of an accelerator has a thread of its own.
     def run(x, w):
         grads = torch.autograd.grad(_loss(x, w), (x, w), create_graph=True)
         sum(g.square().sum() for g in grads).backward()
         return x.grad, w.grad
 
-    same(run, *_inputs())
+    same(run, *_inputs(), exact=False)
 
 
 def test_gradcheck_accepts_npu_functions(npu) -> None:
     x = torch.randn(3, 4, dtype=torch.float64, device=npu, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda t: torch.tanh(t).cumsum(0) @ t.t(), (x,), check_forward_ad=True)
+    assert torch.autograd.gradcheck(
+        lambda t: torch.tanh(t).cumsum(0) @ t.t(), (x,), check_forward_ad=True
+    )
     assert torch.autograd.gradgradcheck(lambda t: torch.tanh(t) * t, (x,))
 
 
@@ -66,7 +72,9 @@ def test_a_saved_tensor_that_was_written_is_detected(npu) -> None:
     z.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         z.sum().backward()
-    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place"):
+    with pytest.raises(
+        RuntimeError, match="a leaf Variable that requires grad is being used in an in-place"
+    ):
         x.add_(1)
 
 
@@ -138,7 +146,9 @@ def test_no_grad_enable_grad_and_inference_mode(npu) -> None:
     assert not view.is_inference()
     with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
         (x * y).sum()
-    with pytest.raises(RuntimeError, match="Inplace update to inference tensor outside InferenceMode"):
+    with pytest.raises(
+        RuntimeError, match="Inplace update to inference tensor outside InferenceMode"
+    ):
         y.add_(1)
 
 
@@ -175,11 +185,10 @@ def test_checkpoint_repeats_the_dropout_of_the_forward(npu, reentrant) -> None:
     def run(t):
         return F.dropout(t, 0.5) * t
 
-    for preserve in (True,):
-        y = checkpoint(run, x, use_reentrant=reentrant, preserve_rng_state=preserve)
-        torch.rand(5, device=npu)
-        y.sum().backward()
-        assert torch.equal(x.grad, 2 * y.detach())
+    y = checkpoint(run, x, use_reentrant=reentrant)
+    torch.rand(5, device=npu)
+    y.sum().backward()
+    assert torch.equal(x.grad, 2 * y.detach())
 
 
 @pytest.mark.parametrize("reentrant", [False, True])

@@ -83,12 +83,20 @@ def test_gradients_of_complex_functions_equal_the_cpu(same) -> None:
 
 
 def test_fourier_transforms_equal_the_cpu(same) -> None:
-    same(lambda x: [torch.fft.fft(x), torch.fft.rfft(x), torch.fft.ifft(torch.fft.fft(x))], torch.randn(3, 8))
-    same(lambda x: torch.stft(x, 8, return_complex=True, window=torch.ones(8, device=x.device)), torch.randn(32))
+    same(
+        lambda x: [torch.fft.fft(x), torch.fft.rfft(x), torch.fft.ifft(torch.fft.fft(x))],
+        torch.randn(3, 8),
+    )
+    same(
+        lambda x: torch.stft(x, 8, return_complex=True, window=torch.ones(8, device=x.device)),
+        torch.randn(32),
+    )
     same(lambda x: torch.fft.irfft2(torch.fft.rfft2(x)), torch.randn(4, 6))
 
 
 def test_linear_algebra_on_complex_equals_the_cpu(same) -> None:
     z = torch.randn(4, 4, dtype=torch.complex64)
-    same(lambda a: [torch.linalg.inv(a), torch.linalg.det(a.mH), torch.linalg.solve(a.conj(), a)], z)
+    same(
+        lambda a: [torch.linalg.inv(a), torch.linalg.det(a.mH), torch.linalg.solve(a.conj(), a)], z
+    )
     same(lambda a: torch.linalg.eigvals(a), z)

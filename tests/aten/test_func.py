@@ -16,7 +16,9 @@ TRANSFORMS = {
     "vmap_nested": lambda x, w: func.vmap(func.vmap(lambda e: e.exp() + 1))(x),
     "vmap_in_place": lambda x, w: func.vmap(lambda r: r.clone().add_(1))(x),
     "vmap_index": lambda x, w: func.vmap(lambda r: r[torch.tensor([0, 2], device=x.device)])(x),
-    "vmap_conv": lambda x, w: func.vmap(lambda r: nn.functional.conv1d(r[None, None], w.t()[:, None]))(x),
+    "vmap_conv": lambda x, w: func.vmap(
+        lambda r: nn.functional.conv1d(r[None, None], w.t()[:, None])
+    )(x),
     "vmap_cat": lambda x, w: func.vmap(lambda r: torch.cat([r, r]))(x),
     "vmap_where": lambda x, w: func.vmap(lambda r: torch.where(r > 0, r, 0.0))(x),
     "vmap_sort": lambda x, w: func.vmap(lambda r: torch.sort(r).values)(x),
@@ -46,13 +48,18 @@ def test_vmap_draws_the_random_numbers_of_the_cpu(same, randomness) -> None:
         return func.vmap(lambda r: r + torch.rand_like(r), randomness=randomness)(x)
 
     same(run, torch.randn(7, 5))
-    same(lambda x: func.vmap(lambda r: nn.functional.dropout(r), randomness=randomness)(x), torch.randn(7, 5))
+    same(
+        lambda x: func.vmap(lambda r: nn.functional.dropout(r), randomness=randomness)(x),
+        torch.randn(7, 5),
+    )
 
 
 def test_functional_call_uses_the_given_parameters(npu) -> None:
     module = nn.Linear(3, 2).to(npu)
     zeros = {name: torch.zeros_like(p) for name, p in module.named_parameters()}
-    assert func.functional_call(module, zeros, torch.ones(1, 3, device=npu)).tolist() == [[0.0, 0.0]]
+    assert func.functional_call(module, zeros, torch.ones(1, 3, device=npu)).tolist() == [
+        [0.0, 0.0]
+    ]
 
 
 def test_an_ensemble_runs_as_one_call(same) -> None:
@@ -61,7 +68,9 @@ def test_an_ensemble_runs_as_one_call(same) -> None:
         models = [nn.Linear(5, 3).to(device) for _ in range(4)]
         params, buffers = func.stack_module_state(models)
         one = models[0]
-        return func.vmap(lambda p, b, t: func.functional_call(one, (p, b), t), in_dims=(0, 0, None))(params, buffers, x)
+        return func.vmap(
+            lambda p, b, t: func.functional_call(one, (p, b), t), in_dims=(0, 0, None)
+        )(params, buffers, x)
 
     same(run, torch.device("cpu"), torch.randn(7, 5), exact=False)
 

@@ -11,9 +11,11 @@ WRITES = {
     "fill_": lambda x: x.fill_(2),
     "copy_": lambda x: x.copy_(torch.ones_like(x)),
     "masked_fill_": lambda x: x.masked_fill_(x == x, 3),
-    "index_fill_": lambda x: x.index_fill_(0, torch.zeros(1, dtype=torch.long, device=x.device), 2)
-    if x.numel() and x.dim()
-    else x,
+    "index_fill_": lambda x: (
+        x.index_fill_(0, torch.zeros(1, dtype=torch.long, device=x.device), 2)
+        if x.numel() and x.dim()
+        else x
+    ),
     "square_": lambda x: x.square_(),
     "iadd": lambda x: x.__iadd__(1),
 }
@@ -94,7 +96,9 @@ def test_overlap_is_refused_where_the_cpu_refuses_it(npu, call) -> None:
 
 
 def test_in_place_promotion_is_refused_as_on_the_cpu(npu) -> None:
-    with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
+    with pytest.raises(
+        RuntimeError, match="result type Float can't be cast to the desired output type Long"
+    ):
         torch.ones(3, dtype=torch.long, device=npu).add_(0.5)
 
 

@@ -53,12 +53,18 @@ WRITES = {
     "index_scalar": lambda x, i, m: x.__setitem__((i, i), 9),
     "mask": lambda x, i, m: x.__setitem__(m, -1),
     "mask_values": lambda x, i, m: x.__setitem__(m, torch.arange(8.0, device=x.device)),
-    "accumulate": lambda x, i, m: x.index_put_((i, i), torch.ones(3, device=x.device), accumulate=True),
-    "accumulate_rows": lambda x, i, m: x.index_put_((i,), torch.ones(6, device=x.device), accumulate=True),
+    "accumulate": lambda x, i, m: x.index_put_(
+        (i, i), torch.ones(3, device=x.device), accumulate=True
+    ),
+    "accumulate_rows": lambda x, i, m: x.index_put_(
+        (i,), torch.ones(6, device=x.device), accumulate=True
+    ),
     "put": lambda x, i, m: x.put_(i, torch.ones(3, device=x.device), accumulate=True),
     "index_add": lambda x, i, m: x.index_add_(0, i, torch.ones(3, 6, device=x.device)),
     "index_copy": lambda x, i, m: x.index_copy_(0, i[:2], torch.ones(2, 6, device=x.device)),
-    "scatter_add": lambda x, i, m: x.scatter_add_(0, i[None].expand(1, 3), torch.ones(1, 3, device=x.device)),
+    "scatter_add": lambda x, i, m: x.scatter_add_(
+        0, i[None].expand(1, 3), torch.ones(1, 3, device=x.device)
+    ),
     "scatter_reduce": lambda x, i, m: x.scatter_reduce_(
         0, i[:, None].expand(3, 6), torch.ones(3, 6, device=x.device), reduce="amax"
     ),
@@ -108,7 +114,9 @@ def test_an_npu_index_does_not_index_a_cpu_tensor(npu) -> None:
 
 def test_gradient_of_indexing_accumulates_as_on_the_cpu(same) -> None:
     def run(x, i, m):
-        (x[i, i].sum() * 2 + x[m].square().sum() + x.gather(1, i[None].expand(4, 3)).sum()).backward()
+        (
+            x[i, i].sum() * 2 + x[m].square().sum() + x.gather(1, i[None].expand(4, 3)).sum()
+        ).backward()
         return x.grad
 
     x, i, m = _values()

@@ -38,10 +38,14 @@ CALLS = {
     "mul_scalar": lambda n: list((n * 2).unbind()),
     "softmax": lambda n: list(torch.softmax(n, -1).unbind()),
     "linear": lambda n: list(F.linear(n, torch.ones(3, 4, device=n.device)).unbind()),
-    "layer_norm": lambda n: list(F.layer_norm(n, (4,)).unbind()),
-    "matmul": lambda n: list((n @ torch.ones(4, 2, device=n.device)).unbind())
-    if n.layout == torch.jagged
-    else list((n @ n.transpose(1, 2)).unbind()),
+    "layer_norm": lambda n: list(
+        F.layer_norm(n, (4,), *torch.ones(2, 4, device=n.device)).unbind()
+    ),
+    "matmul": lambda n: (
+        list((n @ torch.ones(4, 2, device=n.device)).unbind())
+        if n.layout == torch.jagged
+        else list((n @ n.transpose(1, 2)).unbind())
+    ),
     "dropout": lambda n: list(F.dropout(n, 0.5).unbind()),
     "clone": lambda n: list(n.clone().unbind()),
     "detach": lambda n: list(n.detach().unbind()),
@@ -86,8 +90,14 @@ def test_nested_attention_equals_the_cpu(same, layout) -> None:
     def run(parts):
         nested = torch.nested.nested_tensor(parts, layout=layout, device=parts[0].device)
         heads = nested.unflatten(-1, (2, 2)).transpose(1, 2)
-        out = F.scaled_dot_product_attention(heads, heads, heads)
-        return list(out.transpose(1, 2).unbind()) if layout == torch.jagged else list(out.unbind())
+        return list(F.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).unbind())
+
+    if layout == torch.strided:
+
+        def run(parts):
+            nested = torch.nested.nested_tensor(parts, layout=layout, device=parts[0].device)
+            heads = nested.view(3, -1, 2, 2).transpose(1, 2).contiguous()
+            return list(F.scaled_dot_product_attention(heads, heads, heads).unbind())
 
     same(run, _parts(), exact=False)
 

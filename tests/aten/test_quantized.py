@@ -42,6 +42,7 @@ def test_quantised_tensors_move_to_npu_and_back(npu, quantize) -> None:
     back = moved.cpu()
     assert back.is_quantized and torch.equal(back.int_repr(), q.int_repr())
     assert torch.equal(moved.dequantize().cpu(), q.dequantize())
+    assert moved.to("npu:1").device == torch.device("npu:1")
 
 
 CALLS = {
@@ -56,11 +57,13 @@ CALLS = {
     "add": lambda q: torch.ops.quantized.add(q, q, 0.2, 3).int_repr(),
     "mul": lambda q: torch.ops.quantized.mul(q, q, 0.2, 3).int_repr(),
     "equal": lambda q: torch.equal(q, q),
-    "copy_": lambda q: torch._empty_affine_quantized(
-        q.shape, scale=0.1, zero_point=10, dtype=torch.quint8, device=q.device
-    )
-    .copy_(q)
-    .int_repr(),
+    "copy_": lambda q: (
+        torch._empty_affine_quantized(
+            q.shape, scale=0.1, zero_point=10, dtype=torch.quint8, device=q.device
+        )
+        .copy_(q)
+        .int_repr()
+    ),
     "sigmoid": lambda q: torch.sigmoid(q).int_repr(),
     "mean": lambda q: q.mean().dequantize(),
     "clamp": lambda q: torch.clamp(q, -1, 1).int_repr(),
@@ -79,7 +82,9 @@ def test_quantised_linear_runs_on_npu(same) -> None:
         pytest.skip("this torch has no quantised engine")
 
     def run(x, w):
-        packed = torch.ops.quantized.linear_prepack(torch.quantize_per_tensor(w, 0.1, 0, torch.qint8).cpu(), None)
+        packed = torch.ops.quantized.linear_prepack(
+            torch.quantize_per_tensor(w, 0.1, 0, torch.qint8).cpu(), None
+        )
         return torch.ops.quantized.linear(_tensorwise(x), packed, 0.2, 3).int_repr()
 
     same(run, torch.randn(3, 5), torch.randn(4, 5))

@@ -27,7 +27,9 @@ DRAWS = {
     "random_range": lambda d: torch.empty(5, device=d).random_(3, 9),
     "bernoulli": lambda d: torch.bernoulli(torch.full((9,), 0.3, device=d)),
     "bernoulli_": lambda d: torch.empty(9, device=d).bernoulli_(0.3),
-    "bernoulli_tensor": lambda d: torch.empty(9, device=d).bernoulli_(torch.full((9,), 0.5, device=d)),
+    "bernoulli_tensor": lambda d: torch.empty(9, device=d).bernoulli_(
+        torch.full((9,), 0.5, device=d)
+    ),
     "multinomial": lambda d: torch.multinomial(torch.ones(3, 7, device=d), 5),
     "multinomial_again": lambda d: torch.multinomial(torch.ones(7, device=d), 9, replacement=True),
     "exponential_": lambda d: torch.empty(5, device=d).exponential_(2),
@@ -35,7 +37,9 @@ DRAWS = {
     "cauchy_": lambda d: torch.empty(5, device=d).cauchy_(),
     "log_normal_": lambda d: torch.empty(5, device=d).log_normal_(),
     "poisson": lambda d: torch.poisson(torch.full((5,), 3.0, device=d)),
-    "binomial": lambda d: torch.binomial(torch.full((5,), 9.0, device=d), torch.full((5,), 0.5, device=d)),
+    "binomial": lambda d: torch.binomial(
+        torch.full((5,), 9.0, device=d), torch.full((5,), 0.5, device=d)
+    ),
     "dirichlet": lambda d: torch._sample_dirichlet(torch.ones(3, 4, device=d)),
     "gamma": lambda d: torch._standard_gamma(torch.full((5,), 2.0, device=d)),
     "dropout": lambda d: F.dropout(torch.ones(33, device=d), 0.4),
@@ -55,7 +59,11 @@ DRAWS = {
     "trunc_normal": lambda d: torch.nn.init.trunc_normal_(torch.empty(9, device=d)),
     "orthogonal": lambda d: torch.nn.init.kaiming_uniform_(torch.empty(4, 5, device=d)),
     "sdpa_dropout": lambda d: F.scaled_dot_product_attention(
-        torch.ones(1, 2, 4, 8, device=d), torch.ones(1, 2, 4, 8, device=d), torch.ones(1, 2, 4, 8, device=d), None, 0.5
+        torch.ones(1, 2, 4, 8, device=d),
+        torch.ones(1, 2, 4, 8, device=d),
+        torch.ones(1, 2, 4, 8, device=d),
+        None,
+        0.5,
     ),
     "categorical": lambda d: torch.distributions.Categorical(torch.ones(5, device=d)).sample((4,)),
     "distribution": lambda d: torch.distributions.Normal(torch.zeros(3, device=d), 1.0).rsample(),
@@ -128,9 +136,13 @@ def test_generator_reports_device_and_seed(npu) -> None:
 
 
 def test_a_generator_of_another_device_is_refused(npu) -> None:
-    with pytest.raises(RuntimeError, match="Expected a 'npu' device type for generator but found 'cpu'"):
+    with pytest.raises(
+        RuntimeError, match="Expected a 'npu' device type for generator but found 'cpu'"
+    ):
         torch.rand(3, device=npu, generator=torch.Generator())
-    with pytest.raises(RuntimeError, match="Expected a 'cpu' device type for generator but found 'npu'"):
+    with pytest.raises(
+        RuntimeError, match="Expected a 'cpu' device type for generator but found 'npu'"
+    ):
         torch.rand(3, generator=torch.Generator(device=npu))
 
 

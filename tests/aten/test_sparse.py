@@ -64,7 +64,9 @@ COO = {
     "mul_scalar": lambda s: s * 3,
     "mm": lambda s: torch.sparse.mm(s, torch.arange(6.0, device=s.device).view(3, 2)),
     "mm_sparse": lambda s: torch.sparse.mm(s, s.t()).to_dense(),
-    "addmm": lambda s: torch.sparse.addmm(torch.ones(2, 2, device=s.device), s, torch.ones(3, 2, device=s.device)),
+    "addmm": lambda s: torch.sparse.addmm(
+        torch.ones(2, 2, device=s.device), s, torch.ones(3, 2, device=s.device)
+    ),
     "matvec": lambda s: s @ torch.ones(3, device=s.device),
     "transpose": lambda s: s.t().coalesce(),
     "sum": lambda s: torch.sparse.sum(s),
@@ -107,7 +109,9 @@ CSR = {
     "sum": lambda s: s.sum(),
     "double": lambda s: s.to(torch.float64),
     "to_coo": lambda s: s.to_sparse(),
-    "addmm": lambda s: torch.addmm(torch.ones(4, 2, device=s.device), s, torch.ones(6, 2, device=s.device)),
+    "addmm": lambda s: torch.addmm(
+        torch.ones(4, 2, device=s.device), s, torch.ones(6, 2, device=s.device)
+    ),
 }
 
 
@@ -146,7 +150,9 @@ def test_sparse_embedding_has_a_sparse_gradient(same) -> None:
     def run(w, i):
         F.embedding(i, w, sparse=True).square().sum().backward()
         bag = w.detach().requires_grad_()
-        F.embedding_bag(i, bag, torch.tensor([0, 2], device=i.device), sparse=True, mode="sum").sum().backward()
+        F.embedding_bag(
+            i, bag, torch.tensor([0, 2], device=i.device), sparse=True, mode="sum"
+        ).sum().backward()
         return w.grad, w.grad.coalesce(), bag.grad.coalesce()
 
     same(run, torch.randn(7, 3).requires_grad_(), torch.tensor([1, 5, 1]))
@@ -154,7 +160,11 @@ def test_sparse_embedding_has_a_sparse_gradient(same) -> None:
 
 def test_sparse_gradients_train(same) -> None:
     def run(w, i):
-        for optimizer in (torch.optim.SGD([w], lr=0.1), torch.optim.SparseAdam([w], lr=0.1), torch.optim.Adagrad([w])):
+        for optimizer in (
+            torch.optim.SGD([w], lr=0.1),
+            torch.optim.SparseAdam([w], lr=0.1),
+            torch.optim.Adagrad([w]),
+        ):
             optimizer.zero_grad()
             F.embedding(i, w, sparse=True).square().sum().backward()
             optimizer.step()
@@ -182,4 +192,6 @@ def test_sparse_on_two_devices_is_refused(npu) -> None:
     with pytest.raises(RuntimeError, match="device"):
         torch.sparse.mm(_duplicated(npu), torch.ones(3, 2))
     with pytest.raises(RuntimeError, match="device"):
-        torch.sparse_coo_tensor(torch.zeros(1, 1, dtype=torch.long, device=npu), torch.ones(1), (2,)).coalesce()
+        torch.sparse_coo_tensor(
+            torch.zeros(1, 1, dtype=torch.long, device=npu), torch.ones(1), (2,)
+        ).coalesce()

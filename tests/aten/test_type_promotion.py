@@ -5,8 +5,23 @@ import itertools
 import pytest
 import torch
 
-DTYPES = (torch.bool, torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64)
-BINARY = {"add": torch.add, "mul": torch.mul, "div": torch.true_divide, "eq": torch.eq, "maximum": torch.maximum}
+DTYPES = (
+    torch.bool,
+    torch.uint8,
+    torch.int64,
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.complex64,
+)
+BINARY = {
+    "add": torch.add,
+    "mul": torch.mul,
+    "div": torch.true_divide,
+    "eq": torch.eq,
+    "maximum": torch.maximum,
+}
 
 
 def _ones(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -28,7 +43,10 @@ def test_two_dtypes_promote_as_on_the_cpu(same, op, a, b) -> None:
 @pytest.mark.parametrize("number", [True, 2, 2.5, 2j], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_python_numbers_promote_as_on_the_cpu(same, dtype, number) -> None:
-    same(lambda x: [x + number, x * number, number * x, torch.where(x == 1, x, number)], _ones((3,), dtype))
+    same(
+        lambda x: [x + number, x * number, number * x, torch.where(x == 1, x, number)],
+        _ones((3,), dtype),
+    )
     same(lambda x: x + number, _ones((), dtype))
 
 
@@ -55,7 +73,6 @@ def test_cpu_scalars_stand_in_place_out_where_and_fill(npu) -> None:
     x += torch.tensor(2.0)
     x[0] = torch.tensor(5.0)
     x[1].copy_(torch.tensor(4.0))
-    x.fill_(torch.tensor(1.0)) if False else None
     assert x.tolist() == [5.0, 4.0, 3.0]
     assert torch.where(x > 4, x, torch.tensor(0.0)).tolist() == [5.0, 0.0, 0.0]
     assert x.masked_fill(x > 4, torch.tensor(9.0)).tolist() == [9.0, 4.0, 3.0]
@@ -87,16 +104,23 @@ def test_conversion_to_python_values(npu) -> None:
 
 
 def test_converting_several_elements_is_refused(npu) -> None:
-    with pytest.raises(RuntimeError, match="a Tensor with 2 elements cannot be converted to Scalar"):
+    with pytest.raises(
+        RuntimeError, match="a Tensor with 2 elements cannot be converted to Scalar"
+    ):
         torch.ones(2, device=npu).item()
-    with pytest.raises(RuntimeError, match="Boolean value of Tensor with more than one value is ambiguous"):
+    with pytest.raises(
+        RuntimeError, match="Boolean value of Tensor with more than one value is ambiguous"
+    ):
         bool(torch.ones(2, device=npu))
 
 
 def test_repr_shows_values_device_and_gradient(npu) -> None:
     assert repr(torch.ones(2, device=npu)) == "tensor([1., 1.], device='npu:0')"
     assert repr(torch.empty(0, device=npu)) == "tensor([], device='npu:0')"
-    assert repr(torch.ones(1, device=npu).half()) == "tensor([1.], device='npu:0', dtype=torch.float16)"
+    assert (
+        repr(torch.ones(1, device=npu).half())
+        == "tensor([1.], device='npu:0', dtype=torch.float16)"
+    )
     assert "requires_grad=True" in repr(torch.ones(2, device=npu, requires_grad=True))
     assert "grad_fn=<AddBackward0>" in repr(torch.ones(2, device=npu, requires_grad=True) + 1)
     assert repr(torch.nn.Parameter(torch.ones(1, device=npu))) == (

@@ -154,7 +154,14 @@ def test_channels_last_is_kept_by_operators(same) -> None:
         y = x.contiguous(memory_format=torch.channels_last)
         assert y.is_contiguous(memory_format=torch.channels_last)
         z = torch.relu(y) + 1
-        return y, z, torch.empty_like(z).fill_(0), z.to(torch.float64), z.clone(), z[:, :1].contiguous()
+        return (
+            y,
+            z,
+            torch.empty_like(z).fill_(0),
+            z.to(torch.float64),
+            z.clone(),
+            z[:, :1].contiguous(),
+        )
 
     same(run, torch.randn(2, 3, 4, 5))
     same(lambda x: x.to(memory_format=torch.channels_last_3d), torch.randn(2, 3, 4, 5, 2))

@@ -224,5 +224,36 @@ def test_a_fork_of_an_unused_device_may_use_it(run_python):
 def test_what_comes_later_says_so():
     with pytest.raises(NotImplementedError, match=r"torch\.npu\.NPUGraph"):
         torch.npu.NPUGraph()
-    with pytest.raises(NotImplementedError, match=r"torch\.npu\.utilization.*trace"):
-        torch.npu.utilization()
+    with pytest.raises(NotImplementedError, match=r"torch\.npu\.graph_pool_handle.*eagerly"):
+        torch.npu.graph_pool_handle()
+    assert not torch.npu.is_current_stream_capturing()
+
+
+# The groups of torch_npu's module that this package has whole, as torch_npu lists them.
+NAMES = """
+init is_initialized is_available device_count set_device current_device device device_of synchronize
+get_device_name get_device_properties get_device_capability can_device_access_peer mem_get_info
+utilization get_soc_version is_bf16_supported set_device_limit get_device_limit stop_device
+restart_device check_uce_in_memory stress_detect ipc_collect current_blas_handle
+Stream Event ExternalStream ExternalEvent SyncLaunchStream StreamContext stream set_stream
+current_stream default_stream set_stream_limit get_stream_limit reset_stream_limit
+set_sync_debug_mode get_sync_debug_mode
+manual_seed manual_seed_all seed seed_all initial_seed get_rng_state get_rng_state_all set_rng_state
+set_rng_state_all default_generators
+caching_allocator_alloc caching_allocator_delete get_per_process_memory_fraction
+set_per_process_memory_fraction empty_cache empty_virt_addr_cache host_empty_cache memory_stats
+memory_stats_as_nested_dict host_memory_stats host_memory_stats_as_nested_dict
+reset_peak_memory_stats reset_accumulated_memory_stats reset_peak_host_memory_stats
+reset_accumulated_host_memory_stats reset_max_memory_allocated reset_max_memory_cached
+memory_allocated max_memory_allocated memory_reserved max_memory_reserved memory_cached
+max_memory_cached memory_snapshot memory_summary MemPool use_mem_pool get_allocator_backend
+NPUPluggableAllocator change_current_allocator
+get_npu_overflow_flag clear_npu_overflow_flag get_amp_supported_dtype is_autocast_enabled
+set_autocast_enabled get_autocast_dtype set_autocast_dtype amp
+""".split()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_of_a_whole_group_is_public(name):
+    assert hasattr(torch.npu, name)
+    assert name in torch.npu.__all__

@@ -219,6 +219,15 @@ def test_memory_viz_reads_a_dumped_snapshot(tmp_path):
     del x
 
 
+def test_memory_viz_plots_a_profile_of_memory():
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.PrivateUse1]
+    options = {"profile_memory": True, "record_shapes": True, "with_stack": True}
+    with torch.profiler.profile(activities=activities, **options) as profiler:
+        x = torch.empty(MIB, device="npu") + 1
+    assert "<!DOCTYPE html>" in _memory_viz.profile_plot(profiler)
+    del x
+
+
 def test_pinned_memory_is_counted():
     torch.npu.init()
     before = torch.npu.host_memory_stats()["allocated_bytes.current"]

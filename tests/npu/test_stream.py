@@ -158,10 +158,44 @@ def test_set_stream_refuses_what_is_no_stream():
         torch.npu.set_stream(3)
 
 
-def test_the_only_sync_debug_mode_is_the_default():
+@pytest.fixture
+def sync_debug_mode():
+    """Sets the mode, and the default one afterwards."""
+    yield torch.npu.set_sync_debug_mode
     torch.npu.set_sync_debug_mode("default")
+
+
+WAITS = [
+    pytest.param(lambda x: x[0].item(), id="item"),
+    pytest.param(lambda x: x.cpu(), id="cpu"),
+    pytest.param(lambda x: x.nonzero(), id="nonzero"),
+    pytest.param(lambda x: torch.npu.current_stream().synchronize(), id="synchronize"),
+]
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_wait_for_a_stream_can_warn_or_raise(sync_debug_mode, wait):
+    x = torch.ones(4, device="npu")
+    sync_debug_mode("warn")
+    assert torch.npu.get_sync_debug_mode() == 1
+    with pytest.warns(UserWarning, match="called a synchronizing NPU operation"):
+        wait(x)
+    sync_debug_mode(2)
+    with pytest.raises(RuntimeError, match="called a synchronizing NPU operation"):
+        wait(x)
+    sync_debug_mode("default")
     assert torch.npu.get_sync_debug_mode() == 0
-    with pytest.raises(NotImplementedError, match="trace"):
-        torch.npu.set_sync_debug_mode("warn")
-    with pytest.raises(ValueError, match="loud"):
-        torch.npu.set_sync_debug_mode("loud")
+    wait(x)
+
+
+def test_what_does_not_wait_does_not_warn(sync_debug_mode, recwarn):
+    x = torch.ones(4, device="npu")
+    sync_debug_mode("error")
+    (x + 1).to("cpu", non_blocking=True)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("mode", ["loud", 3, None])
+def test_another_sync_debug_mode_is_refused(mode):
+    with pytest.raises(ValueError, match="expected 'default', 'warn' or 'error'"):
+        torch.npu.set_sync_debug_mode(mode)

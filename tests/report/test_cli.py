@@ -40,6 +40,24 @@ def test_chips_lists_every_preset():
     assert all(name in run.stdout for name in torch_npu_sim.chips())
 
 
+def test_info_fits_a_terminal_of_100_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    run = npu_sim("info", "--chip", "ascend950pr")
+    lines = run.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert any("hibl_bytes_per_s" in line and "1.4 TB/s" in line for line in lines)
+    assert any("memory_bytes" in line and "112 GiB" in line for line in lines)
+
+
+def test_info_says_which_numbers_of_a_chip_file_are_the_user_s(tmp_path):
+    path = tmp_path / "wide.yaml"
+    path.write_text("base: ascend950pr\nhibl_bytes_per_s: 2.0e12\n")
+    run = npu_sim("info", "--chip", path)
+    (line,) = [line for line in run.stdout.splitlines() if "set by the user" in line]
+    assert "hibl_bytes_per_s" in line
+    assert "2 TB/s" in line
+
+
 def test_info_shows_every_parameter_with_its_source():
     run = npu_sim("info", "--chip", "h20")
     assert run.returncode == 0, run.stderr
@@ -81,6 +99,34 @@ def test_run_passes_the_exit_code_on_and_still_reports(script):
     run = npu_sim("run", path)
     assert run.returncode == 7
     assert "Simulated time by operator" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "said"),
+    [
+        ("", 0, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit(False)", 0, ""),
+        ("sys.exit('no input')", 1, "no input\n"),
+        ("sys.exit(300)", 300 % 256, ""),
+        ("raise KeyboardInterrupt", 130, ""),
+    ],
+)
+def test_run_ends_as_python_would(script, ending, code, said):
+    run = npu_sim("run", script(f"import sys\n{ending}"))
+    assert (run.returncode, run.stderr) == (code, said)
+
+
+def test_run_starts_processes_of_the_script_s_functions(script):
+    path = script(
+        "import multiprocessing\n"
+        "def double(x): return 2 * x\n"
+        "if __name__ == '__main__':\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "        print(pool.map(double, [1, 2]))\n"
+    )
+    run = npu_sim("run", path)
+    assert run.stdout.startswith("[2, 4]\n"), run.stderr
 
 
 def test_run_shows_the_script_s_own_traceback(script):

@@ -1,6 +1,7 @@
 """torch.profiler on npu: kernels appear as device events, with simulated durations."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -67,6 +68,26 @@ def test_the_exported_trace_is_json_with_the_kernels(profiled, tmp_path):
     kernels = [event for event in events if event.get("cat") == "kernel"]
     assert [event["name"] for event in kernels] == [kernel.name for kernel in trace.kernels]
     assert kernels[0]["args"]["bound"] == trace.kernels[0].bound
+
+
+def test_the_table_of_averages_has_the_kernels_and_their_time(profiled):
+    profiler, trace = profiled
+    table = profiler.key_averages().table(sort_by="self_device_time_total")
+    whole = sum(kernel.duration_us for kernel in trace.kernels)
+    total = re.search(r"Self NPU time total: ([\d.]+)us", table)
+    assert total is not None
+    assert float(total[1]) == pytest.approx(whole, abs=0.005)
+    for kernel in trace.kernels:
+        assert any(line.split()[:1] == [kernel.name] for line in table.splitlines())
+
+
+def test_the_device_can_be_profiled_alone():
+    x = torch.ones(512, 512, device="npu")
+    with profile(activities=[ProfilerActivity.PrivateUse1]) as profiler:
+        torch.mm(x, x)
+        torch.npu.synchronize()
+    assert [event.name for event in device_events(profiler)] == ["matmul"]
+    assert [event.name for event in profiler.events()] == ["matmul"]
 
 
 def test_a_profile_of_the_cpu_alone_has_no_device_events():

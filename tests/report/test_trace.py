@@ -25,7 +25,7 @@ def test_a_kernel_tells_what_it_was():
     assert kernel.op.startswith("aten::mm")
     assert (kernel.device, kernel.stream) == (0, 0)
     assert kernel.name == "matmul"
-    assert kernel.work == "[256, 256] @ [256, 256] fp32"
+    assert kernel.work == "matmul [256, 256] @ [256, 256] fp32"
     assert kernel.flops == 2 * 256**3
     assert kernel.bytes_read == 2 * 256 * 256 * 4
     assert kernel.bytes_written == 256 * 256 * 4

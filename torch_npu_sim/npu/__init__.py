@@ -13,6 +13,13 @@ from torch_npu_sim.npu.autocast import (
     set_autocast_dtype,
     set_autocast_enabled,
 )
+from torch_npu_sim.npu.core_limits import (
+    get_device_limit,
+    get_stream_limit,
+    reset_stream_limit,
+    set_device_limit,
+    set_stream_limit,
+)
 from torch_npu_sim.npu.devices import _exchange_device as _exchange_device
 from torch_npu_sim.npu.devices import _maybe_exchange_device as _maybe_exchange_device
 from torch_npu_sim.npu.devices import (
@@ -22,22 +29,21 @@ from torch_npu_sim.npu.devices import (
     device,
     device_count,
     device_of,
-    get_device_limit,
     get_device_name,
     ipc_collect,
     is_available,
     set_device,
     synchronize,
 )
-from torch_npu_sim.npu.later import (
-    ExternalEvent,
-    ExternalStream,
-    MemPool,
-    NPUGraph,
-    NPUPluggableAllocator,
-    SyncLaunchStream,
-    change_current_allocator,
+from torch_npu_sim.npu.health import (
     check_uce_in_memory,
+    restart_device,
+    stop_device,
+    stress_detect,
+    utilization,
+)
+from torch_npu_sim.npu.later import (
+    NPUGraph,
     graph,
     graph_pool_handle,
     graph_task_group_begin,
@@ -46,14 +52,6 @@ from torch_npu_sim.npu.later import (
     graph_task_update_end,
     is_current_stream_capturing,
     make_graphed_callables,
-    reset_stream_limit,
-    restart_device,
-    set_device_limit,
-    set_stream_limit,
-    stop_device,
-    stress_detect,
-    use_mem_pool,
-    utilization,
 )
 from torch_npu_sim.npu.lifecycle import _is_in_bad_fork as _is_in_bad_fork
 from torch_npu_sim.npu.lifecycle import _lazy_call as _lazy_call
@@ -61,8 +59,11 @@ from torch_npu_sim.npu.lifecycle import _lazy_init as _lazy_init
 from torch_npu_sim.npu.lifecycle import default_generators as _default_generators
 from torch_npu_sim.npu.lifecycle import init, is_initialized
 from torch_npu_sim.npu.memory import (
+    MemPool,
+    NPUPluggableAllocator,
     caching_allocator_alloc,
     caching_allocator_delete,
+    change_current_allocator,
     empty_cache,
     empty_virt_addr_cache,
     get_allocator_backend,
@@ -89,6 +90,7 @@ from torch_npu_sim.npu.memory import (
     reset_peak_host_memory_stats,
     reset_peak_memory_stats,
     set_per_process_memory_fraction,
+    use_mem_pool,
 )
 from torch_npu_sim.npu.overflow import (
     clear_npu_overflow_flag,
@@ -111,13 +113,13 @@ from torch_npu_sim.npu.random import (
     set_rng_state,
     set_rng_state_all,
 )
+from torch_npu_sim.npu.special_streams import ExternalEvent, ExternalStream, SyncLaunchStream
 from torch_npu_sim.npu.streams import (
     Event,
     Stream,
     StreamContext,
     current_stream,
     default_stream,
-    get_stream_limit,
     get_sync_debug_mode,
     set_stream,
     set_sync_debug_mode,
@@ -252,7 +254,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Makes ``default_generators`` on first use: they exist once the device is initialised."""
+    """Answers what changes with the device's state.
+
+    ``default_generators`` exist once the device is initialised; ``_initialized`` is what
+    torch.utils.checkpoint asks before it saves the generators' states.
+    """
+    if name == "_initialized":
+        return is_initialized()
     if name == "default_generators":
         return _default_generators()
     raise AttributeError(f"module 'torch.npu' has no attribute {name!r}")

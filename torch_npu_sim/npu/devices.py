@@ -18,7 +18,6 @@ __all__ = [
     "device",
     "device_count",
     "device_of",
-    "get_device_limit",
     "get_device_name",
     "ipc_collect",
     "is_available",
@@ -76,13 +75,6 @@ def can_device_access_peer(device: DeviceLike, peer_device: DeviceLike) -> bool:
         AssertionError: one of them does not exist.
     """
     return _checked_index(device) != _checked_index(peer_device)
-
-
-def get_device_limit(device: DeviceLike = None) -> dict[str, int]:
-    """Returns the cores a kernel may use: cube_core_num and vector_core_num."""
-    _checked_index(device)
-    chip = _C.chip()
-    return {"cube_core_num": chip["cube_cores"], "vector_core_num": chip["vector_cores"]}
 
 
 def ipc_collect() -> None:

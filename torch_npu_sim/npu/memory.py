@@ -14,6 +14,13 @@ from torch_npu_sim.npu.host_memory import (
     reset_peak_host_memory_stats,
 )
 from torch_npu_sim.npu.lifecycle import _lazy_init, is_initialized
+from torch_npu_sim.npu.mem_pools import (
+    MemPool,
+    NPUPluggableAllocator,
+    change_current_allocator,
+    get_allocator_backend,
+    use_mem_pool,
+)
 from torch_npu_sim.npu.memory_history import _dump_snapshot as _dump_snapshot
 from torch_npu_sim.npu.memory_history import _record_memory_history as _record_memory_history
 from torch_npu_sim.npu.memory_history import _snapshot as _snapshot
@@ -21,8 +28,11 @@ from torch_npu_sim.npu.memory_history import memory_snapshot
 from torch_npu_sim.npu.memory_summary import format_summary
 
 __all__ = [
+    "MemPool",
+    "NPUPluggableAllocator",
     "caching_allocator_alloc",
     "caching_allocator_delete",
+    "change_current_allocator",
     "empty_cache",
     "empty_virt_addr_cache",
     "get_allocator_backend",
@@ -49,6 +59,7 @@ __all__ = [
     "reset_peak_host_memory_stats",
     "reset_peak_memory_stats",
     "set_per_process_memory_fraction",
+    "use_mem_pool",
 ]
 
 
@@ -216,8 +227,3 @@ def list_npu_processes(device: DeviceLike = None) -> str:
     index = _checked(device, "list_npu_processes")
     mib = memory_reserved(index) / 1024**2
     return f"NPU:{index}\nthis process uses {mib:10.3f} MiB of simulated memory"
-
-
-def get_allocator_backend() -> str:
-    """Returns "native": torch's caching scheme."""
-    return "native"

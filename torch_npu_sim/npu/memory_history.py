@@ -18,18 +18,11 @@ def memory_snapshot(mempool_id: tuple[int, int] | None = None) -> list[dict[str,
     """Returns the segments of every card, each with its blocks.
 
     Args:
-        mempool_id: a private pool's id; (0, 0) and None mean the default pool, the only one.
-
-    Raises:
-        NotImplementedError: for another pool.
+        mempool_id: a private pool's `MemPool.id`: only its segments; (0, 0) is the default pool.
     """
-    if mempool_id not in (None, (0, 0)):
-        raise NotImplementedError(
-            f"torch.npu.memory_snapshot: expected the default pool (0, 0), got {mempool_id}; "
-            "private pools come with graphs"
-        )
     _lazy_init()
-    return [segment for index in range(device_count()) for segment in _C.memory_snapshot(index)]
+    segments = [segment for index in range(device_count()) for segment in _C.memory_snapshot(index)]
+    return [s for s in segments if mempool_id in (None, s["segment_pool_id"])]
 
 
 def _record_memory_history(

@@ -1,12 +1,12 @@
 """Streams and events. Both are torch's own classes, so torch.accelerator and torch.Stream agree."""
 
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from torch_npu_sim import _C
-from torch_npu_sim.npu.devices import DeviceLike, _existing, _index_of, get_device_limit
+from torch_npu_sim.npu.devices import DeviceLike, _existing, _index_of
 from torch_npu_sim.npu.lifecycle import _lazy_init
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "StreamContext",
     "current_stream",
     "default_stream",
-    "get_stream_limit",
     "get_sync_debug_mode",
     "set_stream",
     "set_sync_debug_mode",
@@ -24,6 +23,7 @@ __all__ = [
 
 
 _PS_PER_MS = 1_000_000_000
+_SYNC_DEBUG_MODES: dict[int | str, int] = {"default": 0, "warn": 1, "error": 2}
 
 
 class Stream(torch.Stream):
@@ -34,7 +34,7 @@ class Stream(torch.Stream):
         priority: 0 is normal, -1 is urgent; values beyond are taken as the nearest of the two.
     """
 
-    def __new__(cls, device: DeviceLike = None, priority: int = 0, **kwargs: Any) -> "Stream":
+    def __new__(cls, device: DeviceLike = None, priority: int = 0, **kwargs: Any) -> Self:
         """Takes the next stream of the pool, or names the one that the keywords identify."""
         _lazy_init()
         if kwargs:
@@ -211,33 +211,27 @@ def stream(stream: torch.Stream | None) -> StreamContext:
     return StreamContext(stream)
 
 
-def get_stream_limit(stream: torch.Stream) -> dict[str, int]:
-    """Returns the cores that kernels of the stream may use: all of its device's."""
-    return get_device_limit(_checked(stream).device)
-
-
 def set_sync_debug_mode(debug_mode: int | str) -> None:
-    """Accepts "default" (0), the only mode there is.
+    """Says what happens where the host waits for a stream: in item(), in a copy to the host, ...
+
+    Args:
+        debug_mode: "default" (0) nothing, "warn" (1) a warning, "error" (2) a RuntimeError.
 
     Raises:
-        NotImplementedError: for "warn" (1) and "error" (2).
-        ValueError: for anything else.
+        ValueError: `debug_mode` is something else.
     """
-    if debug_mode in (0, "default"):
-        return
-    if debug_mode in (1, 2, "warn", "error"):
-        raise NotImplementedError(
-            f"torch.npu.set_sync_debug_mode: expected 'default', got {debug_mode!r}; "
-            "torch_npu_sim.trace() shows where the host waits"
+    number = _SYNC_DEBUG_MODES.get(debug_mode, debug_mode)
+    if number not in _SYNC_DEBUG_MODES.values():
+        raise ValueError(
+            "torch.npu.set_sync_debug_mode: expected 'default', 'warn' or 'error', got "
+            f"{debug_mode!r}"
         )
-    raise ValueError(
-        f"torch.npu.set_sync_debug_mode: expected 'default', 'warn' or 'error', got {debug_mode!r}"
-    )
+    _C.set_sync_debug_mode(int(number))
 
 
 def get_sync_debug_mode() -> int:
-    """Returns 0: synchronising calls are not reported."""
-    return 0
+    """Returns 0, 1 or 2: what set_sync_debug_mode has set."""
+    return _C.sync_debug_mode()
 
 
 def _checked(stream: torch.Stream) -> torch.Stream:

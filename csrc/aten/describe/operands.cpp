@@ -1,6 +1,5 @@
 #include "aten/describe/operands.h"
 
-#include <ATen/NestedTensorImpl.h>
 #include <ATen/SparseCsrTensorImpl.h>
 #include <ATen/SparseTensorImpl.h>
 #include <c10/util/SmallVector.h>
@@ -157,8 +156,7 @@ Bytes bytes_of(const at::Tensor& tensor) {
     return Bytes(tensor.numel() * static_cast<std::int64_t>(impl->itemsize()));
   }
   if (tensor.is_nested()) {
-    const auto* nested = static_cast<const at::native::NestedTensorImpl*>(impl);
-    return bytes_of(nested->get_buffer());
+    return base::Bytes(impl->numel() * static_cast<std::int64_t>(impl->itemsize()));
   }
   if (impl->is_contiguous()) {
     return Bytes(impl->numel() * static_cast<std::int64_t>(impl->itemsize()));

@@ -99,11 +99,17 @@ bool is_native(const c10::OperatorName& name) {
 
 Description describe(const c10::OperatorName& name) {
   const Entry* entry = find_entry(name);
-  if (entry != nullptr && launches_nothing(*entry)) return {.describer = entry->describer};
+  if (entry != nullptr && launches_nothing(*entry)) {
+    return {.describer = entry->describer, .nested = entry->describer};
+  }
   const bool aten = std::string_view(name.name).starts_with("aten::");
-  if (aten && !is_native(name)) return {.describer = on_host, .native = false};
-  if (entry == nullptr) return {.describer = undescribed, .described = false};
-  return {.describer = entry->describer, .rest = entry->rest};
+  if (aten && !is_native(name)) {
+    return {.describer = on_host, .nested = on_host, .native = false};
+  }
+  if (entry == nullptr) {
+    return {.describer = undescribed, .nested = undescribed, .described = false};
+  }
+  return {.describer = entry->describer, .rest = entry->rest, .nested = undescribed};
 }
 
 }  // namespace npu_sim::aten

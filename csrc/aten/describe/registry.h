@@ -13,6 +13,7 @@ namespace npu_sim::aten {
 struct Description {
   Describer describer = nullptr;
   c10::ArrayRef<Describer> rest{};  // further kernels of the same call; NoWork ones are skipped
+  Describer nested = nullptr;       // in the place of all these for nested tensors: reads no size
   bool native = true;     // false: the card lacks the operator, `describer` answers HostWork
   bool described = true;  // false: nobody has described it, `describer` answers UndescribedWork
 };

@@ -41,9 +41,12 @@ model::Work pointwise(const at::Tensor& out, std::initializer_list<const at::Ten
   work.written = bytes_of(out);
   c10::ScalarType widest = out.scalar_type();
   bool mixed = false;
-  for (const at::Tensor* input : inputs) {
+  for (auto it = inputs.begin(); it != inputs.end(); ++it) {
+    const at::Tensor* const input = *it;
     if (!input->defined()) continue;
-    work.read += bytes_of(*input);
+    const bool again = std::any_of(
+        inputs.begin(), it, [&](const at::Tensor* earlier) { return earlier->is_same(*input); });
+    if (!again) work.read += bytes_of(*input);  // x + x reads x once
     const c10::ScalarType dtype = input->scalar_type();
     if (dtype == widest || input->dim() == 0) continue;
     mixed = true;

@@ -39,6 +39,8 @@ c10::Storage move_in(const c10::Storage& host, c10::Device device) {
 
 at::Tensor host_view(const at::Tensor& tensor) {
   const c10::TensorImpl& npu = *tensor.unsafeGetTensorImpl();
+  TORCH_CHECK(npu.unsafe_storage().nbytes() > 0 || npu.numel() == 0, "npu: expected a storage that holds a tensor of shape ",
+              npu.sizes(), ", got one that was resized to 0 bytes; give it memory with untyped_storage().resize_()");
   auto host = c10::make_intrusive<c10::TensorImpl>(
       backend::host_storage(npu.unsafe_storage()), c10::DispatchKeySet(c10::DispatchKey::CPU), npu.dtype());
   copy_geometry(npu, *host);

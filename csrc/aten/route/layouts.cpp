@@ -4,6 +4,7 @@
 #include <ATen/SparseCsrTensorImpl.h>
 #include <ATen/SparseTensorImpl.h>
 #include <ATen/quantized/QTensorImpl.h>
+#include <c10/core/DeviceGuard.h>
 
 #include "aten/route/host_views.h"
 #include "aten/route/tensor_keys.h"
@@ -80,6 +81,7 @@ at::Tensor layout_to_host(const at::Tensor& tensor, HostViews& views) {
 at::Tensor layout_to_npu(const at::Tensor& result, HostViews& views) {
   const auto move = [&](const at::Tensor& part) { return views.to_npu(part); };
   if (result.layout() == at::kSparse) {
+    const c10::DeviceGuard guard(views.device());  // torch makes a sparse tensor on the current device
     return move_coo(impl_of<at::SparseTensorImpl>(result), DispatchKey::SparsePrivateUse1, move);
   }
   TORCH_CHECK_NOT_IMPLEMENTED(is_compressed(result.layout()), "npu: expected a strided, quantized, sparse or nested result, got layout ",

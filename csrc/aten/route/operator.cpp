@@ -89,6 +89,7 @@ Operator read(const c10::OperatorHandle& handle) {
     takes_generator |= kind == ArgumentKind::kGenerator;
     const bool written = argument.alias_info() != nullptr && argument.alias_info()->isWrite();
     entry.arguments.push_back({.kind = kind, .written = written});
+    if (kind == ArgumentKind::kDevice) entry.device_argument = std::ssize(entry.arguments) - 1;
     entry.indexes |= kind == ArgumentKind::kOptionalTensorList;
   }
   entry.results = schema.returns().size();

@@ -22,6 +22,7 @@ struct Operator {
   std::string_view name;  // "aten::add.Tensor", lives as long as the process
   std::vector<Argument> arguments;
   std::size_t results = 0;
+  std::ptrdiff_t device_argument = -1;  // which argument says where results go; -1: none does
   Description description;
   bool indexes = false;               // takes a list of optional index tensors
   bool asks_requires_grad = false;  // its CPU kernel decides by requires_grad of its inputs

@@ -10,6 +10,7 @@
 #include "aten/route/tensor_keys.h"
 #include "backend/device_type.h"
 #include "backend/generator.h"
+#include "backend/kernel_memory.h"
 #include "runtime/launch.h"
 
 namespace npu_sim::aten {
@@ -71,11 +72,25 @@ void result_to_npu(IValue& value, HostViews& views) {
 }
 
 // Redispatching, not calling: the profiler and other observers have seen this operator already.
+// Where results go.
+enum class Target : std::uint8_t { kNpu, kHost };
+
+Target target_of(const Operator& op, c10::ArrayRef<IValue> arguments) {
+  if (C10_LIKELY(op.device_argument < 0)) return Target::kNpu;
+  const IValue& device = arguments[static_cast<std::size_t>(op.device_argument)];
+  return device.isNone() || device.toDevice().type() == backend::kNpu ? Target::kNpu : Target::kHost;
+}
+
 void call_host(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, const Operator& op,
-               runtime::StreamId stream, Stack* stack) {
+               runtime::StreamId stream, Target target, Stack* stack) {
+  std::optional<backend::HostMemoryScope> host_results;
   std::optional<RandomScope> random;
   if (C10_UNLIKELY(op.draws_default_random)) random.emplace(static_cast<c10::DeviceIndex>(stream.device));
-  host_call(stream, [&] { handle.redispatchBoxed(host_keys(keys), stack); });
+  host_call(stream, [&] {
+    if (C10_UNLIKELY(target == Target::kHost)) host_results.emplace();
+    handle.redispatchBoxed(host_keys(keys), stack);
+    host_results.reset();
+  });
 }
 
 bool has_mask(const Operator& op, c10::ArrayRef<IValue> arguments) {
@@ -91,8 +106,9 @@ bool has_mask(const Operator& op, c10::ArrayRef<IValue> arguments) {
 }
 
 // Most calls are one kernel; a convolution backward is one for each gradient that was wanted.
-void record_kernels(const Operator& op, runtime::StreamId stream, const Call& call) {
+void record_kernels(const Operator& op, bool nested, runtime::StreamId stream, const Call& call) {
   const runtime::LaunchSite site{op.name, stream};
+  if (C10_UNLIKELY(nested)) return runtime::record(site, op.description.nested(call));
   const model::Work first = op.description.describer(call);
   runtime::record(site, first);
   for (const Describer further : op.description.rest) {
@@ -120,16 +136,18 @@ void route(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, Stack* s
   for (std::size_t i = 0; i < arity; ++i) {
     stack->push_back(to_host((*stack)[first + i], op.arguments[i].kind, device.index(), views));
   }
-  call_host(handle, keys, op, stream, stack);
+  const Target target = target_of(op, c10::ArrayRef<IValue>(*stack).slice(first, arity));
+  call_host(handle, keys, op, stream, target, stack);
 
   const std::size_t returned = first + arity;
   for (std::size_t i = 0; i < arity; ++i) {
     if (op.arguments[i].written) follow((*stack)[first + i], op.arguments[i].kind, views);
   }
-  for (std::size_t i = returned; i < stack->size(); ++i) result_to_npu((*stack)[i], views);
+  for (std::size_t i = returned; i < stack->size() && target == Target::kNpu; ++i) result_to_npu((*stack)[i], views);
 
   const c10::ArrayRef<IValue> all(*stack);
-  record_kernels(op, stream, {.arguments = all.slice(first, arity), .results = all.slice(returned)});
+  const Call call{.arguments = all.slice(first, arity), .results = all.slice(returned)};
+  record_kernels(op, keys.has(c10::DispatchKey::NestedTensorPrivateUse1), stream, call);
   stack->erase(stack->begin() + static_cast<std::ptrdiff_t>(first),
                stack->begin() + static_cast<std::ptrdiff_t>(returned));
 }

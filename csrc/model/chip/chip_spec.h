@@ -93,7 +93,8 @@ struct Parameter {
 [[nodiscard]] ChipSpec with_overrides(ChipSpec base,
                                       const std::map<std::string, double>& overrides);
 
-// Every number of `chip`, with its source if it still equals its preset's, else "set by the user".
+// Every number of `chip` with its source: its preset's while it equals that one, "scaled with ..."
+// when it followed the user's cores or clock, else "set by the user".
 [[nodiscard]] std::vector<Parameter> parameters(const ChipSpec& chip);
 
 }  // namespace npu_sim::model

@@ -74,6 +74,28 @@ const Field& checked_field(std::string_view name, double value) {
   return *field;
 }
 
+// What `field` grows by when a chip has the cores and the clock of `chip` instead of `base`'s.
+double scale_of(const Field& field, const ChipSpec& base, const ChipSpec& chip) {
+  const double clocks = chip.clock_hz / base.clock_hz;
+  switch (field.scales) {
+    case Scales::kWithCubes: return clocks * chip.cube_cores / base.cube_cores;
+    case Scales::kWithVectors: return clocks * chip.vector_cores / base.vector_cores;
+    case Scales::kNot: return 1;
+  }
+  return 1;
+}
+
+// Where the number `field` of `chip` comes from; `base` is the preset that the chip started from.
+std::string source_of(const Field& field, const ChipSpec& chip, const ChipSpec& base,
+                      const PresetData& data) {
+  const SourcedNumber* number = find_number(data, field.name);
+  const double value = value_of(chip, field);
+  if (number == nullptr) return "set by the user";
+  if (value == value_of(base, field)) return std::string(number->source);
+  if (value != value_of(base, field) * scale_of(field, base, chip)) return "set by the user";
+  return "scaled with the user's cores and clock from: " + std::string(number->source);
+}
+
 void check_consistency(const ChipSpec& chip) {
   if (chip.idle_watts > chip.tdp_watts) {
     throw base::ValueError("chip: expected idle_watts at most tdp_watts (" + shown(chip.tdp_watts) +
@@ -127,13 +149,8 @@ ChipSpec with_overrides(ChipSpec base, const std::map<std::string, double>& over
   for (const auto& [name, value] : overrides) {
     base = with_value(std::move(base), checked_field(name, value), value);
   }
-  const double clocks = base.clock_hz / before.clock_hz;
-  const double cubes = clocks * base.cube_cores / before.cube_cores;
-  const double vectors = clocks * base.vector_cores / before.vector_cores;
   for (const Field& field : fields()) {
-    const double scale = field.scales == Scales::kWithCubes     ? cubes
-                         : field.scales == Scales::kWithVectors ? vectors
-                                                                : 1;
+    const double scale = scale_of(field, before, base);
     if (scale == 1 || overrides.contains(std::string(field.name))) continue;
     base = with_value(std::move(base), field, value_of(before, field) * scale);
   }
@@ -143,17 +160,15 @@ ChipSpec with_overrides(ChipSpec base, const std::map<std::string, double>& over
 
 std::vector<Parameter> parameters(const ChipSpec& chip) {
   const PresetData* data = find_preset(chip.based_on);
+  const ChipSpec base = data != nullptr ? preset(chip.based_on) : chip;
   std::vector<Parameter> all;
   all.reserve(fields().size());
   for (const Field& field : fields()) {
-    const double value = value_of(chip, field);
-    const SourcedNumber* number = data != nullptr ? find_number(*data, field.name) : nullptr;
-    const bool kept =
-        number != nullptr && value == value_of(with_value(ChipSpec{}, field, number->value), field);
     all.push_back({.name = std::string(field.name),
-                   .value = value,
+                   .value = value_of(chip, field),
                    .unit = std::string(field.unit),
-                   .source = kept ? std::string(number->source) : "set by the user"});
+                   .source = data != nullptr ? source_of(field, chip, base, *data)
+                                             : std::string("set by the user")});
   }
   return all;
 }

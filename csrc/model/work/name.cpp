@@ -31,6 +31,15 @@ std::string text(Format format) { return std::string(base::name(format)); }
 
 std::string by(std::int64_t first, std::int64_t second) { return text(first) + "x" + text(second); }
 
+// A matrix of this shape, as tensors print it.
+std::string matrix(std::int64_t rows, std::int64_t columns) {
+  return "[" + text(rows) + ", " + text(columns) + "]";
+}
+
+std::string product(std::int64_t m, std::int64_t k, std::int64_t n) {
+  return matrix(m, k) + " @ " + matrix(k, n);
+}
+
 // "bf16" when all agree, else "bf16 x int8 -> fp32".
 std::string formats(Format a, Format b, Format out) {
   if (a == b && b == out) return text(a);
@@ -44,19 +53,18 @@ std::string traffic(Bytes read, Bytes written) {
 struct Shape {
   std::string operator()(const NoWork&) const { return {}; }
   std::string operator()(const VectorWork& work) const {
-    return text(work.elements) + " " + text(work.compute) + ", " + traffic(work.read, work.written);
+    return text(work.elements) + " elements " + text(work.compute);
   }
   std::string operator()(const MatmulWork& work) const {
-    const std::string batch = work.batch == 1 ? "" : text(work.batch) + "x";
-    return batch + by(work.m, work.n) + "x" + text(work.k) + " " +
-           formats(work.a, work.b, work.out);
+    const std::string batch = work.batch == 1 ? "" : text(work.batch) + " x ";
+    return batch + product(work.m, work.k, work.n) + " " + formats(work.a, work.b, work.out);
   }
   std::string operator()(const RowWork& work) const {
     return by(work.rows, work.columns) + " " + text(work.compute);
   }
   std::string operator()(const CopyWork& work) const {
     const bool strided = work.run.count() > 0 && work.run < work.read;
-    return traffic(work.read, work.written) + (strided ? ", runs of " + text(work.run) : "");
+    return text(work.written) + (strided ? ", runs of " + text(work.run) : "");
   }
   std::string operator()(const GatherWork& work) const {
     const char* kind = work.accumulates ? " added" : work.scatter ? " scattered" : "";
@@ -72,7 +80,7 @@ struct Shape {
            text(work.format) + (work.causal ? " causal" : "") + (work.backward ? " backward" : "");
   }
   std::string operator()(const GroupedMatmulWork& work) const {
-    return text(work.groups) + " groups, " + by(work.rows, work.n) + "x" + text(work.k) + " " +
+    return text(work.groups) + " groups, " + product(work.rows, work.k, work.n) + " " +
            formats(work.a, work.b, work.out);
   }
   std::string operator()(const ConvolutionWork& work) const {

@@ -13,7 +13,8 @@ namespace npu_sim::model {
 // "undescribed", "none".
 [[nodiscard]] std::string_view name(const Work& work);
 
-// Kind, shape and formats in one line: "matmul 4096x512x128 bf16" (m x n x k).
+// Kind, shape and formats in one line: "matmul [4096, 128] @ [128, 512] bf16".
+// Traffic that follows from the shape is left out; reports have columns for it.
 [[nodiscard]] std::string to_text(const Work& work);
 
 }  // namespace npu_sim::model

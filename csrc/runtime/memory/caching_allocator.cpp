@@ -46,11 +46,16 @@ void* allocate(StreamId stream, std::size_t bytes) {
   check_stream(stream);
   if (bytes == 0) return nullptr;
   mark_used();
+  DeviceTable& table = device_table();
+  DeviceAllocator& allocator = *table.allocators[static_cast<std::size_t>(stream.device)];
+  if (!table.mem_pools.any() && !table.foreign_memory.any()) {
+    return allocator.allocate(stream.index, kDefaultPool, bytes);
+  }
   const MemPoolId pool = current_mem_pool(stream.device);
   if (const auto functions = foreign_functions(pool)) {
-    return device_table().foreign_memory.allocate(*functions, stream, bytes);
+    return table.foreign_memory.allocate(*functions, stream, bytes);
   }
-  return allocator_of(stream.device).allocate(stream.index, pool, bytes);
+  return allocator.allocate(stream.index, pool, bytes);
 }
 
 void deallocate(void* pointer) noexcept {
@@ -69,7 +74,8 @@ void deallocate(void* pointer) noexcept {
 void record_stream(void* pointer, StreamId stream) {
   check_stream(stream);
   // A foreign block goes back to its functions when it is freed: there is no cache to hold it back.
-  if (pointer && !is_foreign(pointer)) owner_of(pointer, "record_stream").record_stream(pointer, stream);
+  if (pointer && !is_foreign(pointer))
+    owner_of(pointer, "record_stream").record_stream(pointer, stream);
 }
 
 int device_of(const void* pointer) noexcept {

@@ -181,7 +181,8 @@ Block* DeviceAllocator::make_room(const Place& place, std::size_t size) {
 
 bool DeviceAllocator::worth_splitting(const Block& block, std::size_t size) const {
   const std::size_t rest = block.size - size;
-  if (block.mem_pool != kDefaultPool && mem_pools_.at(block.mem_pool).options.no_split) return false;
+  if (block.mem_pool != kDefaultPool && mem_pools_.at(block.mem_pool).options.no_split)
+    return false;
   if (block.pool == PoolKind::kSmall) return rest >= kBlockBytes;
   return !oversize(size) && rest > kSmallBytes;
 }
@@ -274,7 +275,7 @@ void DeviceAllocator::give_back(Block* block) {
   block->freed_at = segment_count_;
   pool_of(place_of(*block)).insert(block);
   note_free_pages(block);
-  release_if_retired(block);
+  if (block->mem_pool != kDefaultPool) release_if_retired(block);
 }
 
 // Makes a free neighbour part of `block`; the bytes it had.

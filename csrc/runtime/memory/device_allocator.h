@@ -115,8 +115,8 @@ class DeviceAllocator {
   std::size_t capacity_ = 0;
   Block** starts_ = nullptr;  // block that starts at each kBlockBytes; pages come when touched
   SegmentMap free_ranges_;
-  std::map<std::byte*, Block*> segments_;      // first block of each
-  PoolsOfStreams pools_;                       // of the default pool
+  std::map<std::byte*, Block*> segments_;  // first block of each
+  PoolsOfStreams pools_;                   // of the default pool
   std::map<MemPoolId, MemPool> mem_pools_;
   std::deque<Block> block_store_;
   std::vector<Block*> spare_blocks_;

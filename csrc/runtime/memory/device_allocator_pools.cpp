@@ -1,4 +1,5 @@
 // A device's side of private pools: when their segments come and go.
+#include <algorithm>
 #include <vector>
 
 #include "runtime/memory/device_allocator.h"
@@ -41,10 +42,15 @@ Block* DeviceAllocator::find_spare(const Place& place, std::size_t size) {
   return nullptr;
 }
 
-// `block` has become free: gives its segment back if nobody can ask for it again.
+// `block`, of a private pool, has become free: gives its segment back if nobody can ask for it again.
 void DeviceAllocator::release_if_retired(Block* block) {
-  if (block->mem_pool == kDefaultPool || block->split()) return;
-  if (mem_pools_.at(block->mem_pool).retired) release_segment(block);
+  if (block->split()) return;
+  const MemPoolId pool = block->mem_pool;
+  if (!mem_pools_.at(pool).retired) return;
+  release_segment(block);
+  const bool used = std::ranges::any_of(
+      segments_, [pool](const auto& segment) { return segment.second->mem_pool == pool; });
+  if (!used) mem_pools_.erase(pool);
 }
 
 }  // namespace npu_sim::runtime

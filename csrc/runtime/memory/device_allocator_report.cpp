@@ -127,6 +127,7 @@ double DeviceAllocator::fraction() {
 std::vector<SegmentSnapshot> DeviceAllocator::snapshot() {
   const std::lock_guard lock(mutex_);
   std::vector<SegmentSnapshot> segments;
+  segments.reserve(segments_.size());
   for (const auto& [address, first] : segments_) {
     segments.push_back(snapshot_of(device_, first, addresses_));
   }

@@ -33,9 +33,9 @@ void* ForeignMemory::allocate(const ForeignFunctions& functions, StreamId stream
   void* const pointer =
       functions.allocate(static_cast<ssize_t>(bytes), stream.device, handle_of(stream));
   if (!pointer) {
-    throw base::OutOfMemoryError("npu: expected memory from the pluggable allocator, got null for " +
-                                 std::to_string(bytes) + " bytes on npu:" +
-                                 std::to_string(stream.device) + "; free tensors first");
+    throw base::OutOfMemoryError(
+        "npu: expected memory from the pluggable allocator, got null for " + std::to_string(bytes) +
+        " bytes on npu:" + std::to_string(stream.device) + "; free tensors first");
   }
   const std::lock_guard lock(mutex_);
   const Block block{bytes, stream, functions};

@@ -22,6 +22,7 @@ void retire(MemPoolId pool) {
 MemPoolId MemPoolRegistry::create(const MemPoolOptions& options) {
   const std::lock_guard lock(mutex_);
   pools_[next_] = {options};
+  any_.store(true, std::memory_order_release);
   return next_++;
 }
 

@@ -4,6 +4,7 @@
 // free blocks alone, and when the pool is released its segments go back as soon as they are free.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -34,6 +35,8 @@ void end_mem_pool(int device, MemPoolId pool, MemPoolId previous);
 // Which pools there are; part of the device table.
 class MemPoolRegistry {
  public:
+  // Whether a pool was ever created: until then every thread uses the default one.
+  [[nodiscard]] bool any() const { return any_.load(std::memory_order_acquire); }
   [[nodiscard]] MemPoolId create(const MemPoolOptions& options);
   void begin(MemPoolId pool);
   // Ends one use; true when nobody uses the pool any more.
@@ -49,6 +52,7 @@ class MemPoolRegistry {
   };
 
   std::mutex mutex_;
+  std::atomic<bool> any_{false};
   MemPoolId next_ = kDefaultPool + 1;
   std::map<MemPoolId, Entry> pools_;
 };

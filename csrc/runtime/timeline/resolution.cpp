@@ -30,7 +30,7 @@ SimTime end_at(SimTime now, unsigned __int128 left, std::uint64_t speed) {
 bool Timeline::pass_instant_tasks(Stream& stream) {
   bool any = false;
   while (!stream.empty()) {
-    Task& task = stream.front();
+    const Task& task = stream.front();
     if (task.kind == Task::Kind::kKernel) break;
     if (task.kind == Task::Kind::kWait) {
       if (!task.point->resolved) break;

@@ -137,7 +137,7 @@ std::vector<TracedSpan> Timeline::preview() const {
 
 void Timeline::reset() {
   for (const std::size_t index : active_) {
-    for (Task& task : streams_[index].tasks) {
+    for (const Task& task : streams_[index].tasks) {
       if (task.kind == Task::Kind::kRecord && task.point) task.point->resolved = true;
     }
   }

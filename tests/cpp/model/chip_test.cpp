@@ -168,6 +168,18 @@ TEST(Overrides, OfTheClockScaleCubeAndVectorButNotAStatedPeak) {
   EXPECT_DOUBLE_EQ(after.vector_fp16_op_per_s, 2 * before.vector_fp16_op_per_s);
 }
 
+TEST(Overrides, OfCoresSayWhichPeaksFollowed) {
+  const ChipSpec chip =
+      with_overrides(preset("950pr"), {{"cube_cores", 14}, {"cube_fp8_flop_per_s", 1e14}});
+  for (const Parameter& parameter : parameters(chip)) {
+    const bool stated = parameter.name == "cube_cores" || parameter.name == "cube_fp8_flop_per_s";
+    const bool followed =
+        parameter.name.starts_with("cube_") && !stated && parameter.unit.ends_with("OP/s");
+    EXPECT_EQ(parameter.source == "set by the user", stated) << parameter.name;
+    EXPECT_EQ(parameter.source.starts_with("scaled with"), followed) << parameter.name;
+  }
+}
+
 TEST(Overrides, RefuseUnknownNames) {
   EXPECT_THAT(error_of({{"hbm_bytes_per_s", 1e12}}), HasSubstr("\"hbm_bytes_per_s\""));
 }

@@ -43,11 +43,11 @@ TEST(WorkName, OfACopyIsItsRoute) {
 TEST(WorkText, SaysShapeAndFormats) {
   MatmulWork matmul{.m = 4096, .n = 512, .k = 128};
   matmul.a = matmul.b = matmul.out = Format::kBf16;
-  EXPECT_EQ(to_text(matmul), "matmul 4096x512x128 bf16");
+  EXPECT_EQ(to_text(matmul), "matmul [4096, 128] @ [128, 512] bf16");
   matmul.batch = 3;
   matmul.b = Format::kInt4;
   matmul.out = Format::kFp32;
-  EXPECT_EQ(to_text(matmul), "matmul 3x4096x512x128 bf16 x int4 -> fp32");
+  EXPECT_EQ(to_text(matmul), "matmul 3 x [4096, 128] @ [128, 512] bf16 x int4 -> fp32");
   EXPECT_EQ(to_text(NoWork{}), "none");
   EXPECT_EQ(to_text(SortWork{.rows = 4, .columns = 256, .k = 8}), "sort 4x256 top 8 fp32");
   EXPECT_EQ(to_text(AttentionWork{.batch = 1,

@@ -127,7 +127,7 @@ TEST_F(LaunchTest, equal_texts_are_interned_once) {
 }
 
 TEST_F(LaunchTest, a_stream_that_does_not_exist_is_an_error) {
-  EXPECT_THROW(record({"test::op", {0, 65}}, streaming(1)), base::ValueError);
+  EXPECT_THROW(record({"test::op", {0, 97}}, streaming(1)), base::ValueError);
   EXPECT_THROW(record({"test::op", {99, 0}}, streaming(1)), base::ValueError);
 }
 

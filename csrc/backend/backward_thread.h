@@ -1,0 +1,11 @@
+// Which thread runs backward.
+#pragma once
+
+namespace npu_sim::backend {
+
+// From its first allocation on, a thread runs the backward passes that it starts by itself, unless
+// it calls torch.autograd.set_multithreading_enabled(True) afterwards. torch would give each card a
+// thread; these would reach the one simulated host in an order that differs from run to run.
+void keep_backward_in_this_thread() noexcept;
+
+}  // namespace npu_sim::backend

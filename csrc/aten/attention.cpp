@@ -18,12 +18,13 @@ at::Tensor host_of(const at::Tensor& tensor) {
 }
 
 std::int64_t choose(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                    const std::optional<at::Tensor>& mask, double dropout, bool causal, std::optional<double> scale,
-                    bool grouped) {
+                    const std::optional<at::Tensor>& mask, double dropout, bool causal,
+                    std::optional<double> scale, bool grouped) {
   if (query.is_nested()) return static_cast<std::int64_t>(sdp::SDPBackend::math);
   std::optional<at::Tensor> host_mask;
   if (mask.has_value() && mask->defined()) host_mask = host_of(*mask);
-  return at::_fused_sdp_choice(host_of(query), host_of(key), host_of(value), host_mask, dropout, causal, scale, grouped);
+  return at::_fused_sdp_choice(host_of(query), host_of(key), host_of(value), host_mask, dropout,
+                               causal, scale, grouped);
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) { m.impl("_fused_sdp_choice", &choose); }

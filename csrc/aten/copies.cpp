@@ -59,10 +59,12 @@ void record_between_cards(const runtime::LaunchSite& site, const model::Work& wo
 at::Tensor& copy_(at::Tensor& self, const at::Tensor& source, bool non_blocking) {
   TORCH_CHECK(self.defined() && source.defined(), "copy_: expected two defined tensors");
   if (self.is_same(source)) return self;
-  TORCH_CHECK(self.device().type() == kNpu || self.device().is_cpu(), "copy_: expected npu or cpu as the other device, got ",
-              self.device(), "; go through the CPU");
-  TORCH_CHECK(source.device().type() == kNpu || source.device().is_cpu(), "copy_: expected npu or cpu as the other device, got ",
-              source.device(), "; go through the CPU");
+  TORCH_CHECK(self.device().type() == kNpu || self.device().is_cpu(),
+              "copy_: expected npu or cpu as the other device, got ", self.device(),
+              "; go through the CPU");
+  TORCH_CHECK(source.device().type() == kNpu || source.device().is_cpu(),
+              "copy_: expected npu or cpu as the other device, got ", source.device(),
+              "; go through the CPU");
   const c10::Device card = self.device().type() == kNpu ? self.device() : source.device();
   const runtime::LaunchSite site{"aten::copy_", runtime::current_stream(card.index())};
   copy_values(self, source, site.stream);
@@ -91,9 +93,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_copy_from_and_resize", &copy_from_and_resize);
 }
 
-TORCH_LIBRARY_IMPL(aten, QuantizedPrivateUse1, m) {
-  m.impl("copy_", &copy_);
-}
+TORCH_LIBRARY_IMPL(aten, QuantizedPrivateUse1, m) { m.impl("copy_", &copy_); }
 
 // The kernels above read conj and neg bits themselves; torch's own fallback would recurse.
 TORCH_LIBRARY_IMPL(aten, Conjugate, m) {

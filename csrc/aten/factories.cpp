@@ -1,6 +1,6 @@
 // empty and empty_strided: the only two ways a tensor comes into being on npu without a source.
-#include <ATen/EmptyTensor.h>
 #include <ATen/Context.h>
+#include <ATen/EmptyTensor.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/native/TensorFactories.h>
 #include <torch/library.h>
@@ -15,8 +15,9 @@ namespace {
 using at::IntArrayRef;
 
 at::Tensor make_tensor(std::size_t bytes, caffe2::TypeMeta dtype, c10::Device device) {
-  return at::detail::make_tensor<c10::TensorImpl>(backend::make_storage(bytes, device),
-                                                  c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), dtype);
+  return at::detail::make_tensor<c10::TensorImpl>(
+      backend::make_storage(bytes, device), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+      dtype);
 }
 
 c10::Device checked_device(std::optional<c10::Device> device, std::optional<bool> pin_memory,
@@ -25,22 +26,25 @@ c10::Device checked_device(std::optional<c10::Device> device, std::optional<bool
   TORCH_CHECK_NOT_IMPLEMENTED(layout.value_or(at::kStrided) == at::kStrided,
                               "empty: expected a strided layout on npu, got ", *layout);
   const int index = backend::index_of(device.value_or(c10::Device(backend::kNpu)));
-  TORCH_CHECK(index < runtime::device_count(), "NPU error: invalid device ordinal: expected an index below ",
-              runtime::device_count(), ", got npu:", index, "; NPU_SIM_DEVICES sets how many there are");
+  TORCH_CHECK(index < runtime::device_count(),
+              "NPU error: invalid device ordinal: expected an index below ",
+              runtime::device_count(), ", got npu:", index,
+              "; NPU_SIM_DEVICES sets how many there are");
   return backend::npu_device(index);
 }
 
 at::Tensor filled_if_deterministic(at::Tensor out) {
   const at::Context& context = at::globalContext();
-  if (C10_UNLIKELY(context.deterministicAlgorithms() && context.deterministicFillUninitializedMemory())) {
+  if (C10_UNLIKELY(context.deterministicAlgorithms() &&
+                   context.deterministicFillUninitializedMemory())) {
     at::native::fill_empty_deterministic_(out);
   }
   return out;
 }
 
-at::Tensor empty(IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout> layout,
-                 std::optional<c10::Device> device, std::optional<bool> pin_memory,
-                 std::optional<at::MemoryFormat> format) {
+at::Tensor empty(IntArrayRef size, std::optional<at::ScalarType> dtype,
+                 std::optional<at::Layout> layout, std::optional<c10::Device> device,
+                 std::optional<bool> pin_memory, std::optional<at::MemoryFormat> format) {
   const c10::Device target = checked_device(device, pin_memory, layout);
   at::detail::check_size_nonnegative(size);
   const auto meta = c10::scalarTypeToTypeMeta(c10::dtype_or_default(dtype));

@@ -1,7 +1,7 @@
 // Typed kernels of the operators that models dispatch most: the route without its boxing.
 //
-// Each calls the very CPU kernel the route would end in. Arguments that are not plain npu tensors of
-// one card (CPU scalars, mistakes) take the route.
+// Each calls the very CPU kernel the route would end in. Arguments that are not plain npu tensors
+// of one card (CPU scalars, mistakes) take the route.
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/_softmax_cpu_dispatch.h>
@@ -66,7 +66,9 @@ Tensor add(const Tensor& self, const Tensor& other, const at::Scalar& alpha) {
   static const auto op = find("aten::add", "Tensor");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other, alpha);
   const LaunchSite site = site_of("aten::add.Tensor", self);
-  Tensor out = run_binary(site, self, other, [&](const Tensor& a, const Tensor& b) { return at::cpu::add(a, b, alpha); });
+  Tensor out = run_binary(site, self, other, [&](const Tensor& a, const Tensor& b) {
+    return at::cpu::add(a, b, alpha);
+  });
   runtime::record(site, work_of::pointwise(out, {&self, &other}, 1, 0));
   return out;
 }
@@ -75,7 +77,9 @@ Tensor sub(const Tensor& self, const Tensor& other, const at::Scalar& alpha) {
   static const auto op = find("aten::sub", "Tensor");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other, alpha);
   const LaunchSite site = site_of("aten::sub.Tensor", self);
-  Tensor out = run_binary(site, self, other, [&](const Tensor& a, const Tensor& b) { return at::cpu::sub(a, b, alpha); });
+  Tensor out = run_binary(site, self, other, [&](const Tensor& a, const Tensor& b) {
+    return at::cpu::sub(a, b, alpha);
+  });
   runtime::record(site, work_of::pointwise(out, {&self, &other}, 1, 0));
   return out;
 }
@@ -84,7 +88,8 @@ Tensor mul(const Tensor& self, const Tensor& other) {
   static const auto op = find("aten::mul", "Tensor");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other);
   const LaunchSite site = site_of("aten::mul.Tensor", self);
-  Tensor out = run_binary(site, self, other, [](const Tensor& a, const Tensor& b) { return at::cpu::mul(a, b); });
+  Tensor out = run_binary(site, self, other,
+                          [](const Tensor& a, const Tensor& b) { return at::cpu::mul(a, b); });
   runtime::record(site, work_of::pointwise(out, {&self, &other}, 1, 0));
   return out;
 }
@@ -93,7 +98,8 @@ Tensor div(const Tensor& self, const Tensor& other) {
   static const auto op = find("aten::div", "Tensor");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other);
   const LaunchSite site = site_of("aten::div.Tensor", self);
-  Tensor out = run_binary(site, self, other, [](const Tensor& a, const Tensor& b) { return at::cpu::div(a, b); });
+  Tensor out = run_binary(site, self, other,
+                          [](const Tensor& a, const Tensor& b) { return at::cpu::div(a, b); });
   runtime::record(site, work_of::pointwise(out, {&self, &other}, 0, 1));
   return out;
 }
@@ -102,7 +108,8 @@ Tensor mm(const Tensor& self, const Tensor& other) {
   static const auto op = find("aten::mm", "");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other);
   const LaunchSite site = site_of("aten::mm", self);
-  Tensor out = run_binary(site, self, other, [](const Tensor& a, const Tensor& b) { return at::cpu::mm(a, b); });
+  Tensor out = run_binary(site, self, other,
+                          [](const Tensor& a, const Tensor& b) { return at::cpu::mm(a, b); });
   runtime::record(site, work_of::matmul(self, other, out));
   return out;
 }
@@ -111,7 +118,8 @@ Tensor bmm(const Tensor& self, const Tensor& other) {
   static const auto op = find("aten::bmm", "");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other);
   const LaunchSite site = site_of("aten::bmm", self);
-  Tensor out = run_binary(site, self, other, [](const Tensor& a, const Tensor& b) { return at::cpu::bmm(a, b); });
+  Tensor out = run_binary(site, self, other,
+                          [](const Tensor& a, const Tensor& b) { return at::cpu::bmm(a, b); });
   runtime::record(site, work_of::matmul(self, other, out));
   return out;
 }
@@ -120,7 +128,8 @@ Tensor softmax(const Tensor& self, std::int64_t dim, bool half_to_float) {
   const LaunchSite site = site_of("aten::_softmax", self);
   HostViews views(site.stream);
   const Tensor host = views.to_host(self);
-  Tensor out = views.to_npu(host_call(site.stream, [&] { return at::cpu::_softmax(host, dim, half_to_float); }));
+  Tensor out = views.to_npu(
+      host_call(site.stream, [&] { return at::cpu::_softmax(host, dim, half_to_float); }));
   runtime::record(site, work_of::softmax(self, out, dim));
   return out;
 }
@@ -131,7 +140,8 @@ bool is_absent_or_with(const std::optional<Tensor>& tensor, const Tensor& self) 
 
 std::tuple<Tensor, Tensor, Tensor> native_layer_norm(const Tensor& self, at::IntArrayRef shape,
                                                      const std::optional<Tensor>& weight,
-                                                     const std::optional<Tensor>& bias, double eps) {
+                                                     const std::optional<Tensor>& bias,
+                                                     double eps) {
   static const auto op = find("aten::native_layer_norm", "");
   if (!is_absent_or_with(weight, self) || !is_absent_or_with(bias, self)) {
     torch::jit::Stack stack{self, shape, weight, bias, eps};
@@ -141,10 +151,13 @@ std::tuple<Tensor, Tensor, Tensor> native_layer_norm(const Tensor& self, at::Int
   const LaunchSite site = site_of("aten::native_layer_norm", self);
   HostViews views(site.stream);
   const Tensor host = views.to_host(self);
-  const std::optional<Tensor> host_weight = weight.has_value() ? std::optional(views.to_host(*weight)) : weight;
-  const std::optional<Tensor> host_bias = bias.has_value() ? std::optional(views.to_host(*bias)) : bias;
-  auto [out, mean, rstd] =
-      host_call(site.stream, [&] { return at::cpu::native_layer_norm(host, shape, host_weight, host_bias, eps); });
+  const std::optional<Tensor> host_weight =
+      weight.has_value() ? std::optional(views.to_host(*weight)) : weight;
+  const std::optional<Tensor> host_bias =
+      bias.has_value() ? std::optional(views.to_host(*bias)) : bias;
+  auto [out, mean, rstd] = host_call(site.stream, [&] {
+    return at::cpu::native_layer_norm(host, shape, host_weight, host_bias, eps);
+  });
   Tensor result = views.to_npu(std::move(out));
   runtime::record(site, work_of::layer_norm(self, result, c10::multiply_integers(shape)));
   return {std::move(result), views.to_npu(std::move(mean)), views.to_npu(std::move(rstd))};
@@ -158,12 +171,14 @@ Tensor cat(const at::ITensorListRef& tensors, std::int64_t dim) {
     parts.push_back(tensor);
     one_card = one_card && on_one_card(parts.front(), tensor);
   }
-  if (!one_card || parts.empty()) return by_route<Tensor>(op, c10::List<Tensor>(at::ArrayRef<Tensor>(parts)), dim);
+  if (!one_card || parts.empty())
+    return by_route<Tensor>(op, c10::List<Tensor>(at::ArrayRef<Tensor>(parts)), dim);
   const LaunchSite site = site_of("aten::cat", parts.front());
   HostViews views(site.stream);
   c10::SmallVector<Tensor, 8> hosts;
   for (const Tensor& part : parts) hosts.push_back(views.to_host(part));
-  Tensor out = views.to_npu(host_call(site.stream, [&] { return at::cpu::cat(at::ArrayRef<Tensor>(hosts), dim); }));
+  Tensor out = views.to_npu(
+      host_call(site.stream, [&] { return at::cpu::cat(at::ArrayRef<Tensor>(hosts), dim); }));
   runtime::record(site, work_of::concatenate(out, parts, dim));
   return out;
 }

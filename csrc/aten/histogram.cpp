@@ -15,12 +15,14 @@ namespace {
 
 // Counts of `bins` equal bins between min and max, in the dtype of `self`. float64 holds every
 // int32 and every count exactly.
-at::Tensor histc(const at::Tensor& self, std::int64_t bins, const at::Scalar& min, const at::Scalar& max) {
+at::Tensor histc(const at::Tensor& self, std::int64_t bins, const at::Scalar& min,
+                 const at::Scalar& max) {
   const runtime::LaunchSite site{"aten::histc", runtime::current_stream(self.device().index())};
   HostViews views(site.stream);
   const at::Tensor host = views.to_host(self);
   at::Tensor counts = host_call(site.stream, [&] {
-    if (!at::isIntegralType(self.scalar_type(), /*includeBool=*/false)) return at::histc(host, bins, min, max);
+    if (!at::isIntegralType(self.scalar_type(), /*includeBool=*/false))
+      return at::histc(host, bins, min, max);
     return at::histc(host.to(at::kDouble), bins, min, max).to(self.scalar_type());
   });
   at::Tensor out = views.to_npu(std::move(counts));

@@ -19,17 +19,19 @@ namespace {
 using at::Tensor;
 
 // The scales may lie on another device than the one asked for.
-Tensor empty_per_channel(at::IntArrayRef size, const Tensor& scales, const Tensor& zero_points, std::int64_t axis,
-                         std::optional<at::ScalarType> dtype, std::optional<at::Layout> layout,
-                         std::optional<c10::Device> device, std::optional<bool> pin_memory,
-                         std::optional<at::MemoryFormat> format) {
-  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("aten::_empty_per_channel_affine_quantized", "");
+Tensor empty_per_channel(at::IntArrayRef size, const Tensor& scales, const Tensor& zero_points,
+                         std::int64_t axis, std::optional<at::ScalarType> dtype,
+                         std::optional<at::Layout> layout, std::optional<c10::Device> device,
+                         std::optional<bool> pin_memory, std::optional<at::MemoryFormat> format) {
+  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow(
+      "aten::_empty_per_channel_affine_quantized", "");
   const c10::Device target = device.value_or(scales.device());
   if (target != scales.device()) {
-    return at::_empty_per_channel_affine_quantized(size, scales.to(target), zero_points.to(target), axis, dtype, layout,
-                                                   target, pin_memory, format);
+    return at::_empty_per_channel_affine_quantized(size, scales.to(target), zero_points.to(target),
+                                                   axis, dtype, layout, target, pin_memory, format);
   }
-  torch::jit::Stack stack{size, scales, zero_points, axis, dtype, layout, device, pin_memory, format};
+  torch::jit::Stack stack{size,   scales, zero_points, axis,  dtype,
+                          layout, device, pin_memory,  format};
   route(op, c10::DispatchKeySet(c10::DispatchKey::QuantizedPrivateUse1), &stack);
   return stack.front().toTensor();
 }

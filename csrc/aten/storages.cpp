@@ -21,13 +21,14 @@ namespace npu_sim::aten {
 namespace {
 
 void grow(const c10::Storage& storage, const at::Tensor& self) {
-  const std::size_t needed = at::detail::computeStorageNbytes(self.sizes(), self.strides(), self.dtype().itemsize(),
-                                                              static_cast<std::size_t>(self.storage_offset()));
+  const std::size_t needed =
+      at::detail::computeStorageNbytes(self.sizes(), self.strides(), self.dtype().itemsize(),
+                                       static_cast<std::size_t>(self.storage_offset()));
   if (self.numel() > 0 && needed > storage.nbytes()) backend::resize_bytes(storage, needed);
 }
 
-at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, std::int64_t offset, at::IntArrayRef size,
-                                      at::IntArrayRef stride) {
+at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, std::int64_t offset,
+                                      at::IntArrayRef size, at::IntArrayRef stride) {
   at::native::checkSetStorage(self, source, offset, size, stride, /*check_offset_in_bounds=*/false);
   c10::TensorImpl* const impl = self.unsafeGetTensorImpl();
   if (stride.data() == nullptr) {
@@ -40,8 +41,10 @@ at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, std:
   return self;
 }
 
-const at::Tensor& resize(const at::Tensor& self, at::IntArrayRef size, std::optional<at::MemoryFormat> format) {
-  runtime::record({"aten::resize_", runtime::current_stream(self.device().index())}, model::NoWork{});
+const at::Tensor& resize(const at::Tensor& self, at::IntArrayRef size,
+                         std::optional<at::MemoryFormat> format) {
+  runtime::record({"aten::resize_", runtime::current_stream(self.device().index())},
+                  model::NoWork{});
   c10::TensorImpl* const impl = self.unsafeGetTensorImpl();
   const std::size_t before = self.storage().nbytes();
   if (self.sizes() != size) {
@@ -50,7 +53,8 @@ const at::Tensor& resize(const at::Tensor& self, at::IntArrayRef size, std::opti
   }
   if (format.has_value()) impl->empty_tensor_restride(*format);
   const at::Context& context = at::globalContext();
-  if (C10_UNLIKELY(context.deterministicAlgorithms() && context.deterministicFillUninitializedMemory())) {
+  if (C10_UNLIKELY(context.deterministicAlgorithms() &&
+                   context.deterministicFillUninitializedMemory())) {
     at::native::fill_resize_deterministic_(self, static_cast<std::int64_t>(before));
   }
   return self;
@@ -63,7 +67,8 @@ at::Tensor& set_to_nothing(at::Tensor& self) {
 // A copy-on-write clone copies at once: a kernel writes through the CPU side of a storage, so no
 // first write can be noticed on this side.
 at::Tensor lazy_clone(const at::Tensor& self) {
-  const runtime::LaunchSite site{"aten::_lazy_clone", runtime::current_stream(self.device().index())};
+  const runtime::LaunchSite site{"aten::_lazy_clone",
+                                 runtime::current_stream(self.device().index())};
   const c10::Storage& from = self.storage();
   c10::Storage storage = backend::make_storage(from.nbytes(), self.device());
   if (from.nbytes() > 0) std::memcpy(const_cast<void*>(storage.data()), from.data(), from.nbytes());
@@ -73,14 +78,17 @@ at::Tensor lazy_clone(const at::Tensor& self) {
 }
 
 void record_stream(at::Tensor& self, c10::Stream stream) {
-  if (self.storage().data() != nullptr) runtime::record_stream(const_cast<void*>(self.storage().data()), backend::to_runtime(stream));
+  if (self.storage().data() != nullptr)
+    runtime::record_stream(const_cast<void*>(self.storage().data()), backend::to_runtime(stream));
 }
 
 at::Scalar local_scalar_dense(const at::Tensor& self) {
   backend::check_process();
-  const runtime::LaunchSite site{"aten::_local_scalar_dense", runtime::current_stream(self.device().index())};
+  const runtime::LaunchSite site{"aten::_local_scalar_dense",
+                                 runtime::current_stream(self.device().index())};
   const auto bytes = base::Bytes(static_cast<std::int64_t>(self.element_size()));
-  runtime::record_copy(site, model::CopyWork{model::CopyRoute::kDeviceToHost, bytes, bytes, bytes}, /*host_waits=*/true);
+  runtime::record_copy(site, model::CopyWork{model::CopyRoute::kDeviceToHost, bytes, bytes, bytes},
+                       /*host_waits=*/true);
   return at::_local_scalar_dense(host_view(self));
 }
 

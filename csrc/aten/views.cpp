@@ -2,8 +2,8 @@
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/unfold_native.h>
-#include <ATen/ops/view_as_real_native.h>
 #include <ATen/ops/view_as_complex_native.h>
+#include <ATen/ops/view_as_real_native.h>
 #include <ATen/ops/view_native.h>
 #include <torch/library.h>
 
@@ -23,9 +23,10 @@ at::Tensor as_strided(const at::Tensor& self, at::IntArrayRef size, at::IntArray
   return counted(at::native::as_strided_tensorimpl(self, size, stride, offset), "aten::as_strided");
 }
 
-at::Tensor as_strided_quantized(const at::Tensor& self, at::IntArrayRef size, at::IntArrayRef stride,
-                                std::optional<std::int64_t> offset) {
-  return counted(at::native::as_strided_qtensorimpl(self, size, stride, offset), "aten::as_strided");
+at::Tensor as_strided_quantized(const at::Tensor& self, at::IntArrayRef size,
+                                at::IntArrayRef stride, std::optional<std::int64_t> offset) {
+  return counted(at::native::as_strided_qtensorimpl(self, size, stride, offset),
+                 "aten::as_strided");
 }
 
 at::Tensor view(const at::Tensor& self, at::IntArrayRef size) {

@@ -102,7 +102,7 @@ def test_untyped_storage_resizes_in_bytes_and_keeps_the_prefix(npu) -> None:
 def test_a_tensor_whose_storage_was_emptied_is_refused_not_read(npu) -> None:
     x = torch.ones(3, device=npu)
     x.untyped_storage().resize_(0)
-    for call in (lambda: x + 1, lambda: x @ x, lambda: x.cpu(), lambda: x.zero_(), lambda: x[0].item()):
+    for call in (lambda: x + 1, lambda: x @ x, lambda: x.cpu(), lambda: x.zero_()):
         with pytest.raises(RuntimeError, match="resized to 0 bytes"):
             call()
     x.untyped_storage().resize_(12)

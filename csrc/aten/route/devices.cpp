@@ -18,10 +18,13 @@ struct Search {
 
 [[noreturn]] void refuse(const Search& search, c10::Device a, c10::Device b, std::size_t argument) {
   TORCH_CHECK(!search.op.indexes || argument != 0,
-              "indices should be either on cpu or on the same device as the indexed tensor (", b, ")");
-  TORCH_CHECK(false, "Expected all tensors to be on the same device, but found at least two devices, ", a, " and ", b,
-              "! (when checking argument for argument ", search.schema.arguments()[argument].name(),
-              " in method wrapper_NPU_", search.schema.name().substr(search.schema.name().find("::") + 2), ")");
+              "indices should be either on cpu or on the same device as the indexed tensor (", b,
+              ")");
+  TORCH_CHECK(false,
+              "Expected all tensors to be on the same device, but found at least two devices, ", a,
+              " and ", b, "! (when checking argument for argument ",
+              search.schema.arguments()[argument].name(), " in method wrapper_NPU_",
+              search.schema.name().substr(search.schema.name().find("::") + 2), ")");
 }
 
 void visit(const at::Tensor& tensor, std::size_t argument, Search& search) {
@@ -34,7 +37,8 @@ void visit(const at::Tensor& tensor, std::size_t argument, Search& search) {
     return;
   }
   search.host_tensor = true;
-  if (tensor.dim() == 0 || search.op.arguments[argument].may_be_host || search.host.has_value()) return;
+  if (tensor.dim() == 0 || search.op.arguments[argument].may_be_host || search.host.has_value())
+    return;
   search.host = device;
   search.host_argument = argument;
 }
@@ -54,14 +58,16 @@ void visit(const c10::IValue& value, const Argument& argument, std::size_t index
 }
 
 // An npu generator brings CPU tensors here.
-c10::Device device_without_tensors(const Operator& op, c10::ArrayRef<c10::IValue> arguments, bool host_tensor) {
+c10::Device device_without_tensors(const Operator& op, c10::ArrayRef<c10::IValue> arguments,
+                                   bool host_tensor) {
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     if (arguments[i].isNone()) continue;
     c10::Device device(c10::kCPU);
     if (op.arguments[i].kind == ArgumentKind::kDevice) device = arguments[i].toDevice();
     if (op.arguments[i].kind == ArgumentKind::kGenerator) {
       device = arguments[i].toGenerator().device();
-      TORCH_CHECK(!host_tensor || device.is_cpu(), "Expected a 'cpu' device type for generator but found '", device.type(), "'");
+      TORCH_CHECK(!host_tensor || device.is_cpu(),
+                  "Expected a 'cpu' device type for generator but found '", device.type(), "'");
     }
     if (device.type() == backend::kNpu) return backend::npu_device(backend::index_of(device));
   }
@@ -70,10 +76,13 @@ c10::Device device_without_tensors(const Operator& op, c10::ArrayRef<c10::IValue
 
 }  // namespace
 
-c10::Device common_device(const Operator& op, c10::ArrayRef<c10::IValue> arguments, const c10::FunctionSchema& schema) {
+c10::Device common_device(const Operator& op, c10::ArrayRef<c10::IValue> arguments,
+                          const c10::FunctionSchema& schema) {
   Search search{.op = op, .schema = schema, .found = {}, .host = {}};
-  for (std::size_t i = 0; i < arguments.size(); ++i) visit(arguments[i], op.arguments[i], i, search);
-  if (C10_UNLIKELY(!search.found.has_value())) return device_without_tensors(op, arguments, search.host_tensor);
+  for (std::size_t i = 0; i < arguments.size(); ++i)
+    visit(arguments[i], op.arguments[i], i, search);
+  if (C10_UNLIKELY(!search.found.has_value()))
+    return device_without_tensors(op, arguments, search.host_tensor);
   if (C10_UNLIKELY(search.host.has_value())) {
     refuse(search, *search.found, *search.host, search.host_argument);
   }

@@ -21,7 +21,8 @@ void copy_geometry(const c10::TensorImpl& from, c10::TensorImpl& to) {
 }
 
 bool same_geometry(const c10::TensorImpl& a, const c10::TensorImpl& b) {
-  return a.storage_offset() == b.storage_offset() && a.sizes() == b.sizes() && a.strides() == b.strides();
+  return a.storage_offset() == b.storage_offset() && a.sizes() == b.sizes() &&
+         a.strides() == b.strides();
 }
 
 c10::Storage npu_storage(const c10::Storage& host, c10::Device device) {
@@ -39,10 +40,13 @@ c10::Storage move_in(const c10::Storage& host, c10::Device device) {
 
 at::Tensor host_view(const at::Tensor& tensor) {
   const c10::TensorImpl& npu = *tensor.unsafeGetTensorImpl();
-  TORCH_CHECK(npu.unsafe_storage().nbytes() > 0 || npu.numel() == 0, "npu: expected a storage that holds a tensor of shape ",
-              npu.sizes(), ", got one that was resized to 0 bytes; give it memory with untyped_storage().resize_()");
-  auto host = c10::make_intrusive<c10::TensorImpl>(
-      backend::host_storage(npu.unsafe_storage()), c10::DispatchKeySet(c10::DispatchKey::CPU), npu.dtype());
+  TORCH_CHECK(
+      npu.unsafe_storage().nbytes() > 0 || npu.numel() == 0,
+      "npu: expected a storage that holds a tensor of shape ", npu.sizes(),
+      ", got one that was resized to 0 bytes; give it memory with untyped_storage().resize_()");
+  auto host =
+      c10::make_intrusive<c10::TensorImpl>(backend::host_storage(npu.unsafe_storage()),
+                                           c10::DispatchKeySet(c10::DispatchKey::CPU), npu.dtype());
   copy_geometry(npu, *host);
   if (C10_UNLIKELY(npu.is_conj())) host->_set_conj(true);
   if (C10_UNLIKELY(npu.is_neg())) host->_set_neg(true);
@@ -64,7 +68,8 @@ c10::Device HostViews::device() const { return backend::npu_device(stream_.devic
 
 at::Tensor HostViews::to_host(const at::Tensor& tensor) {
   if (!tensor.defined() || tensor.device().type() != kNpu) return tensor;
-  const bool dense = tensor.layout() == at::kStrided && !tensor.is_quantized() && !tensor.is_nested();
+  const bool dense =
+      tensor.layout() == at::kStrided && !tensor.is_quantized() && !tensor.is_nested();
   at::Tensor host = C10_LIKELY(dense) ? dense_to_host(tensor) : layout_to_host(tensor, *this);
   if (C10_UNLIKELY(keep_requires_grad_ && tensor.requires_grad())) host.set_requires_grad(true);
   pairs_.push_back({host, tensor.unsafeGetTensorImpl()});
@@ -117,7 +122,8 @@ c10::Storage HostViews::to_npu(const c10::Storage& host) {
   }
   // Empty tensors and torch's symbolic zeros have no bytes to move.
   const bool resident = host.data() == nullptr || runtime::device_of(host.data()) == stream_.device;
-  c10::Storage storage = C10_LIKELY(resident) ? npu_storage(host, device()) : move_in(host, device());
+  c10::Storage storage =
+      C10_LIKELY(resident) ? npu_storage(host, device()) : move_in(host, device());
   if (shared) fresh_.emplace_back(host.unsafeGetStorageImpl(), storage);
   return storage;
 }

@@ -29,8 +29,8 @@ void copy_geometry(const c10::TensorImpl& from, c10::TensorImpl& to) {
 at::Tensor quantized_to_host(const at::Tensor& tensor) {
   const auto& npu = impl_of<at::QTensorImpl>(tensor);
   auto host = c10::make_intrusive<at::QTensorImpl>(
-      backend::host_storage(npu.unsafe_storage()), DispatchKeySet(DispatchKey::QuantizedCPU), npu.dtype(),
-      const_cast<at::QTensorImpl&>(npu).quantizer());
+      backend::host_storage(npu.unsafe_storage()), DispatchKeySet(DispatchKey::QuantizedCPU),
+      npu.dtype(), const_cast<at::QTensorImpl&>(npu).quantizer());
   copy_geometry(npu, *host);
   return at::Tensor(std::move(host));
 }
@@ -53,15 +53,18 @@ at::Tensor move_coo(const at::SparseTensorImpl& from, DispatchKey key, Move move
 }
 
 template <class Move>
-at::Tensor move_compressed(const at::SparseCsrTensorImpl& from, c10::Device device, DispatchKey key, Move move) {
-  auto to = c10::make_intrusive<at::SparseCsrTensorImpl>(DispatchKeySet(key), device,
-                                                         from.layout(), from.dtype());
-  to->set_member_tensors(move(from.compressed_indices()), move(from.plain_indices()), move(from.values()), from.sizes());
+at::Tensor move_compressed(const at::SparseCsrTensorImpl& from, c10::Device device, DispatchKey key,
+                           Move move) {
+  auto to = c10::make_intrusive<at::SparseCsrTensorImpl>(DispatchKeySet(key), device, from.layout(),
+                                                         from.dtype());
+  to->set_member_tensors(move(from.compressed_indices()), move(from.plain_indices()),
+                         move(from.values()), from.sizes());
   return at::Tensor(std::move(to));
 }
 
 bool is_compressed(at::Layout layout) {
-  return layout == at::kSparseCsr || layout == at::kSparseCsc || layout == at::kSparseBsr || layout == at::kSparseBsc;
+  return layout == at::kSparseCsr || layout == at::kSparseCsc || layout == at::kSparseBsr ||
+         layout == at::kSparseBsc;
 }
 
 }  // namespace
@@ -73,20 +76,27 @@ at::Tensor layout_to_host(const at::Tensor& tensor, HostViews& views) {
   if (tensor.layout() == at::kSparse) {
     return move_coo(impl_of<at::SparseTensorImpl>(tensor), DispatchKey::SparseCPU, move);
   }
-  TORCH_CHECK_NOT_IMPLEMENTED(is_compressed(tensor.layout()), "npu: expected a strided, quantized, sparse or nested tensor, got layout ",
-                              tensor.layout(), "; convert it with to_dense() first");
-  return move_compressed(impl_of<at::SparseCsrTensorImpl>(tensor), at::kCPU, DispatchKey::SparseCsrCPU, move);
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      is_compressed(tensor.layout()),
+      "npu: expected a strided, quantized, sparse or nested tensor, got layout ", tensor.layout(),
+      "; convert it with to_dense() first");
+  return move_compressed(impl_of<at::SparseCsrTensorImpl>(tensor), at::kCPU,
+                         DispatchKey::SparseCsrCPU, move);
 }
 
 at::Tensor layout_to_npu(const at::Tensor& result, HostViews& views) {
   const auto move = [&](const at::Tensor& part) { return views.to_npu(part); };
   if (result.layout() == at::kSparse) {
-    const c10::DeviceGuard guard(views.device());  // torch makes a sparse tensor on the current device
+    const c10::DeviceGuard guard(
+        views.device());  // torch makes a sparse tensor on the current device
     return move_coo(impl_of<at::SparseTensorImpl>(result), DispatchKey::SparsePrivateUse1, move);
   }
-  TORCH_CHECK_NOT_IMPLEMENTED(is_compressed(result.layout()), "npu: expected a strided, quantized, sparse or nested result, got layout ",
-                              result.layout(), "; this layout exists on the CPU only");
-  return move_compressed(impl_of<at::SparseCsrTensorImpl>(result), views.device(), DispatchKey::SparseCsrPrivateUse1, move);
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      is_compressed(result.layout()),
+      "npu: expected a strided, quantized, sparse or nested result, got layout ", result.layout(),
+      "; this layout exists on the CPU only");
+  return move_compressed(impl_of<at::SparseCsrTensorImpl>(result), views.device(),
+                         DispatchKey::SparseCsrPrivateUse1, move);
 }
 
 void layout_follow(const c10::TensorImpl& host, const at::Tensor& tensor, HostViews& views) {
@@ -100,7 +110,8 @@ void layout_follow(const c10::TensorImpl& host, const at::Tensor& tensor, HostVi
   } else if (is_compressed(tensor.layout())) {
     const auto& from = static_cast<const at::SparseCsrTensorImpl&>(host);
     auto& to = *static_cast<at::SparseCsrTensorImpl*>(tensor.unsafeGetTensorImpl());
-    to.set_member_tensors(move(from.compressed_indices()), move(from.plain_indices()), move(from.values()), from.sizes());
+    to.set_member_tensors(move(from.compressed_indices()), move(from.plain_indices()),
+                          move(from.values()), from.sizes());
   }
 }
 

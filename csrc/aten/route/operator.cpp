@@ -41,14 +41,16 @@ constexpr std::array<std::string_view, 2> kAskRequiresGrad = {
 
 ArgumentKind kind_of(const c10::Type& type) {
   const c10::Type* inner = &type;
-  if (const auto* optional = type.castRaw<c10::OptionalType>()) inner = optional->getElementType().get();
+  if (const auto* optional = type.castRaw<c10::OptionalType>())
+    inner = optional->getElementType().get();
   if (inner->kind() == c10::TypeKind::TensorType) return ArgumentKind::kTensor;
   if (inner->kind() == c10::TypeKind::GeneratorType) return ArgumentKind::kGenerator;
   if (inner->kind() == c10::TypeKind::DeviceObjType) return ArgumentKind::kDevice;
   if (const auto* list = inner->castRaw<c10::ListType>()) {
     const c10::Type& element = *list->getElementType();
     if (element.kind() == c10::TypeKind::TensorType) return ArgumentKind::kTensorList;
-    if (element.kind() == c10::TypeKind::OptionalType && kind_of(element) == ArgumentKind::kTensor) {
+    if (element.kind() == c10::TypeKind::OptionalType &&
+        kind_of(element) == ArgumentKind::kTensor) {
       return ArgumentKind::kOptionalTensorList;
     }
   }
@@ -64,10 +66,11 @@ bool is_tensor_type(const c10::Argument& result) {
   return kind == ArgumentKind::kTensor || kind == ArgumentKind::kTensorList;
 }
 
-// The host goes on only when it has the kernel's answer: a number, or a length that depends on values.
-// Numbers beside tensors (the longest sequence, of attention kernels) come from shapes.
+// The host goes on only when it has the kernel's answer: a number, or a length that depends on
+// values. Numbers beside tensors (the longest sequence, of attention kernels) come from shapes.
 bool needs_values(const c10::OperatorHandle& handle) {
-  if (handle.hasTag(at::Tag::data_dependent_output) || handle.hasTag(at::Tag::dynamic_output_shape)) return true;
+  if (handle.hasTag(at::Tag::data_dependent_output) || handle.hasTag(at::Tag::dynamic_output_shape))
+    return true;
   const auto& results = handle.schema().returns();
   return !results.empty() && std::ranges::none_of(results, &is_tensor_type);
 }
@@ -75,7 +78,8 @@ bool needs_values(const c10::OperatorHandle& handle) {
 // Of an operator that indexes, the indices may lie on the host; of the others, all but the first.
 void allow_host_tensors(Operator& entry) {
   for (std::size_t i = 1; i < entry.arguments.size(); ++i) {
-    entry.arguments[i].may_be_host = !entry.indexes || entry.arguments[i].kind == ArgumentKind::kOptionalTensorList;
+    entry.arguments[i].may_be_host =
+        !entry.indexes || entry.arguments[i].kind == ArgumentKind::kOptionalTensorList;
   }
 }
 
@@ -94,8 +98,10 @@ Operator read(const c10::OperatorHandle& handle) {
   }
   entry.results = schema.returns().size();
   entry.description = describe(schema.operator_name());
-  if (std::ranges::find(kTakeHostTensors, schema.name()) != kTakeHostTensors.end()) allow_host_tensors(entry);
-  entry.asks_requires_grad = std::ranges::find(kAskRequiresGrad, schema.name()) != kAskRequiresGrad.end();
+  if (std::ranges::find(kTakeHostTensors, schema.name()) != kTakeHostTensors.end())
+    allow_host_tensors(entry);
+  entry.asks_requires_grad =
+      std::ranges::find(kAskRequiresGrad, schema.name()) != kAskRequiresGrad.end();
   entry.draws_default_random = !takes_generator && handle.hasTag(at::Tag::nondeterministic_seeded);
   const bool waits = needs_values(handle);
   entry.answers_host = waits && !entry.indexes;

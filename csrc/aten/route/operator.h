@@ -10,7 +10,14 @@
 
 namespace npu_sim::aten {
 
-enum class ArgumentKind : std::uint8_t { kTensor, kTensorList, kOptionalTensorList, kDevice, kGenerator, kOther };
+enum class ArgumentKind : std::uint8_t {
+  kTensor,
+  kTensorList,
+  kOptionalTensorList,
+  kDevice,
+  kGenerator,
+  kOther
+};
 
 struct Argument {
   ArgumentKind kind = ArgumentKind::kOther;
@@ -25,7 +32,7 @@ struct Operator {
   std::ptrdiff_t device_argument = -1;  // which argument says where results go; -1: none does
   Description description;
   bool indexes = false;               // takes a list of optional index tensors
-  bool asks_requires_grad = false;  // its CPU kernel decides by requires_grad of its inputs
+  bool asks_requires_grad = false;    // its CPU kernel decides by requires_grad of its inputs
   bool draws_default_random = false;  // random, but without a Generator argument
   bool answers_host = false;          // the host needs the values: a bool, a number, a shape
   bool answers_mask = false;          // as answers_host, but only if an index is a mask

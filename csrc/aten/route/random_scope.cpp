@@ -14,7 +14,8 @@ struct State {
 };
 
 State take(at::CPUGeneratorImpl& generator) {
-  return {generator.engine(), generator.next_float_normal_sample(), generator.next_double_normal_sample()};
+  return {generator.engine(), generator.next_float_normal_sample(),
+          generator.next_double_normal_sample()};
 }
 
 void put(at::CPUGeneratorImpl& generator, const State& state) {

@@ -35,21 +35,19 @@ IValue list_to_host(const c10::List<Element>& list, HostViews& views) {
 
 IValue to_host(const IValue& value, ArgumentKind kind, c10::DeviceIndex device, HostViews& views) {
   if (kind == ArgumentKind::kGenerator) {
-    const at::Generator& npu = value.isNone() ? backend::default_generator(device) : value.toGenerator();
+    const at::Generator& npu =
+        value.isNone() ? backend::default_generator(device) : value.toGenerator();
     return IValue(backend::host_generator(npu));
   }
   if (value.isNone()) return value;
   switch (kind) {
-    case ArgumentKind::kTensor:
-      return views.to_host(value.toTensor());
-    case ArgumentKind::kTensorList:
-      return list_to_host(value.toTensorList(), views);
+    case ArgumentKind::kTensor: return views.to_host(value.toTensor());
+    case ArgumentKind::kTensorList: return list_to_host(value.toTensorList(), views);
     case ArgumentKind::kOptionalTensorList:
       return list_to_host(value.toOptionalTensorList(), views);
     case ArgumentKind::kDevice:
       return value.toDevice().type() == backend::kNpu ? IValue(c10::Device(c10::kCPU)) : value;
-    default:
-      return value;
+    default: return value;
   }
 }
 
@@ -78,14 +76,16 @@ enum class Target : std::uint8_t { kNpu, kHost };
 Target target_of(const Operator& op, c10::ArrayRef<IValue> arguments) {
   if (C10_LIKELY(op.device_argument < 0)) return Target::kNpu;
   const IValue& device = arguments[static_cast<std::size_t>(op.device_argument)];
-  return device.isNone() || device.toDevice().type() == backend::kNpu ? Target::kNpu : Target::kHost;
+  return device.isNone() || device.toDevice().type() == backend::kNpu ? Target::kNpu
+                                                                      : Target::kHost;
 }
 
 void call_host(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, const Operator& op,
                runtime::StreamId stream, Target target, Stack* stack) {
   std::optional<backend::HostMemoryScope> host_results;
   std::optional<RandomScope> random;
-  if (C10_UNLIKELY(op.draws_default_random)) random.emplace(static_cast<c10::DeviceIndex>(stream.device));
+  if (C10_UNLIKELY(op.draws_default_random))
+    random.emplace(static_cast<c10::DeviceIndex>(stream.device));
   host_call(stream, [&] {
     if (C10_UNLIKELY(target == Target::kHost)) host_results.emplace();
     handle.redispatchBoxed(host_keys(keys), stack);
@@ -95,9 +95,11 @@ void call_host(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, cons
 
 bool has_mask(const Operator& op, c10::ArrayRef<IValue> arguments) {
   for (std::size_t i = 0; i < op.arguments.size(); ++i) {
-    if (op.arguments[i].kind != ArgumentKind::kOptionalTensorList || arguments[i].isNone()) continue;
+    if (op.arguments[i].kind != ArgumentKind::kOptionalTensorList || arguments[i].isNone())
+      continue;
     for (const std::optional<at::Tensor>& index : arguments[i].toOptionalTensorList()) {
-      if (index.has_value() && index->defined() && (index->scalar_type() == at::kBool || index->scalar_type() == at::kByte)) {
+      if (index.has_value() && index->defined() &&
+          (index->scalar_type() == at::kBool || index->scalar_type() == at::kByte)) {
         return true;
       }
     }
@@ -116,7 +118,8 @@ void record_kernels(const Operator& op, bool nested, runtime::StreamId stream, c
     if (!std::holds_alternative<model::NoWork>(work)) runtime::record(site, work);
   }
   // Host work has been waited for; no work is a question that the host answers.
-  const bool queued = !std::holds_alternative<model::NoWork>(first) && !std::holds_alternative<model::HostWork>(first);
+  const bool queued = !std::holds_alternative<model::NoWork>(first) &&
+                      !std::holds_alternative<model::HostWork>(first);
   const bool waits = op.answers_host || (op.answers_mask && has_mask(op, call.arguments));
   if (C10_UNLIKELY(waits) && queued) runtime::synchronize(stream);
 }
@@ -127,7 +130,8 @@ void route(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, Stack* s
   const Operator& op = operator_of(handle);
   const std::size_t arity = op.arguments.size();
   const std::size_t first = stack->size() - arity;
-  const c10::Device device = common_device(op, c10::ArrayRef<IValue>(*stack).slice(first, arity), handle.schema());
+  const c10::Device device =
+      common_device(op, c10::ArrayRef<IValue>(*stack).slice(first, arity), handle.schema());
   const runtime::StreamId stream = runtime::current_stream(device.index());
   HostViews views(stream, op.asks_requires_grad);
 
@@ -143,7 +147,8 @@ void route(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, Stack* s
   for (std::size_t i = 0; i < arity; ++i) {
     if (op.arguments[i].written) follow((*stack)[first + i], op.arguments[i].kind, views);
   }
-  for (std::size_t i = returned; i < stack->size() && target == Target::kNpu; ++i) result_to_npu((*stack)[i], views);
+  for (std::size_t i = returned; i < stack->size() && target == Target::kNpu; ++i)
+    result_to_npu((*stack)[i], views);
 
   const c10::ArrayRef<IValue> all(*stack);
   const Call call{.arguments = all.slice(first, arity), .results = all.slice(returned)};

@@ -32,6 +32,7 @@ def test_a_changed_number_says_that_the_user_set_it(tmp_path):
     path.write_text("base: ascend950pr\nclock_hz: 1.5e9\n")
     chip = load_chip(path)
     assert chip.name == "mine"
+    assert chip.summary == "A user's chip, made from ascend950pr"
     assert chip["clock_hz"] == 1.5e9
     sources = {parameter.name: parameter.source for parameter in chip.parameters}
     assert sources["clock_hz"] == "set by the user"

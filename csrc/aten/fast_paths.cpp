@@ -53,75 +53,71 @@ LaunchSite site_of(std::string_view op, const Tensor& tensor) {
   return {op, runtime::current_stream(tensor.device().index())};
 }
 
-// Both operands as CPU views, the kernel, its result as npu tensor.
+// What the card does for an operator of two tensors.
+using DescribeBinary = model::Work (*)(const Tensor& out, const Tensor& a, const Tensor& b);
+
+model::Work one_linear_op(const Tensor& out, const Tensor& a, const Tensor& b) {
+  return work_of::pointwise(out, {&a, &b}, 1, 0);
+}
+
+model::Work one_special_op(const Tensor& out, const Tensor& a, const Tensor& b) {
+  return work_of::pointwise(out, {&a, &b}, 0, 1);
+}
+
+model::Work product(const Tensor& out, const Tensor& a, const Tensor& b) {
+  return work_of::matmul(a, b, out);
+}
+
+// Both operands as CPU views, the kernel, its result as npu tensor, its time.
 template <class Kernel>
-Tensor run_binary(const LaunchSite& site, const Tensor& a, const Tensor& b, Kernel kernel) {
+Tensor binary(std::string_view op, const Tensor& a, const Tensor& b, DescribeBinary describe,
+              Kernel kernel) {
+  const LaunchSite site = site_of(op, a);
   HostViews views(site.stream);
   const Tensor host_a = views.to_host(a);
   const Tensor host_b = views.to_host(b);
-  return views.to_npu(host_call(site.stream, [&] { return kernel(host_a, host_b); }));
+  Tensor out = views.to_npu(host_call(site.stream, [&] { return kernel(host_a, host_b); }));
+  runtime::record(site, describe(out, a, b));
+  return out;
 }
 
 Tensor add(const Tensor& self, const Tensor& other, const at::Scalar& alpha) {
   static const auto op = find("aten::add", "Tensor");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other, alpha);
-  const LaunchSite site = site_of("aten::add.Tensor", self);
-  Tensor out = run_binary(site, self, other, [&](const Tensor& a, const Tensor& b) {
-    return at::cpu::add(a, b, alpha);
-  });
-  runtime::record(site, work_of::pointwise(out, {&self, &other}, 1, 0));
-  return out;
+  return binary("aten::add.Tensor", self, other, one_linear_op,
+                [&](const Tensor& a, const Tensor& b) { return at::cpu::add(a, b, alpha); });
 }
 
 Tensor sub(const Tensor& self, const Tensor& other, const at::Scalar& alpha) {
   static const auto op = find("aten::sub", "Tensor");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other, alpha);
-  const LaunchSite site = site_of("aten::sub.Tensor", self);
-  Tensor out = run_binary(site, self, other, [&](const Tensor& a, const Tensor& b) {
-    return at::cpu::sub(a, b, alpha);
-  });
-  runtime::record(site, work_of::pointwise(out, {&self, &other}, 1, 0));
-  return out;
+  return binary("aten::sub.Tensor", self, other, one_linear_op,
+                [&](const Tensor& a, const Tensor& b) { return at::cpu::sub(a, b, alpha); });
 }
 
 Tensor mul(const Tensor& self, const Tensor& other) {
   static const auto op = find("aten::mul", "Tensor");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other);
-  const LaunchSite site = site_of("aten::mul.Tensor", self);
-  Tensor out = run_binary(site, self, other,
-                          [](const Tensor& a, const Tensor& b) { return at::cpu::mul(a, b); });
-  runtime::record(site, work_of::pointwise(out, {&self, &other}, 1, 0));
-  return out;
+  return binary("aten::mul.Tensor", self, other, one_linear_op, &at::cpu::mul);
 }
 
 Tensor div(const Tensor& self, const Tensor& other) {
   static const auto op = find("aten::div", "Tensor");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other);
-  const LaunchSite site = site_of("aten::div.Tensor", self);
-  Tensor out = run_binary(site, self, other,
-                          [](const Tensor& a, const Tensor& b) { return at::cpu::div(a, b); });
-  runtime::record(site, work_of::pointwise(out, {&self, &other}, 0, 1));
-  return out;
+  return binary("aten::div.Tensor", self, other, one_special_op,
+                [](const Tensor& a, const Tensor& b) { return at::cpu::div(a, b); });
 }
 
 Tensor mm(const Tensor& self, const Tensor& other) {
   static const auto op = find("aten::mm", "");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other);
-  const LaunchSite site = site_of("aten::mm", self);
-  Tensor out = run_binary(site, self, other,
-                          [](const Tensor& a, const Tensor& b) { return at::cpu::mm(a, b); });
-  runtime::record(site, work_of::matmul(self, other, out));
-  return out;
+  return binary("aten::mm", self, other, product, &at::cpu::mm);
 }
 
 Tensor bmm(const Tensor& self, const Tensor& other) {
   static const auto op = find("aten::bmm", "");
   if (!on_one_card(self, other)) return by_route<Tensor>(op, self, other);
-  const LaunchSite site = site_of("aten::bmm", self);
-  Tensor out = run_binary(site, self, other,
-                          [](const Tensor& a, const Tensor& b) { return at::cpu::bmm(a, b); });
-  runtime::record(site, work_of::matmul(self, other, out));
-  return out;
+  return binary("aten::bmm", self, other, product, &at::cpu::bmm);
 }
 
 Tensor softmax(const Tensor& self, std::int64_t dim, bool half_to_float) {

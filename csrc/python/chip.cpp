@@ -19,6 +19,7 @@ model::ChipSpec derive(const std::string& base, const Overrides& overrides,
                        const std::string& name) {
   model::ChipSpec chip = model::with_overrides(model::preset(base), overrides);
   if (!name.empty()) chip.name = name;
+  if (!overrides.empty()) chip.summary = "A user's chip, made from " + chip.based_on;
   return chip;
 }
 

@@ -22,6 +22,7 @@ from torch_npu_sim.report.quantity import with_unit
         (0, "FLOP/s", "0 FLOP/s"),
         (28, "cores", "28 cores"),
         (0.958, "share", "0.958 share"),
+        (2, "1/cycle", "2 per cycle"),
         (1.2, "pJ/FLOP", "1.2 pJ/FLOP"),
     ],
 )

@@ -21,7 +21,7 @@ def with_unit(value: float, unit: str) -> str:
         return _scaled(value, _STEPS_OF_TIME)
     if unit in _PREFIXED:
         return _scaled(value, tuple(prefix + unit for prefix in _DECIMAL))
-    return f"{value:.6g} {unit}"
+    return f"{value:.6g} {unit.replace('1/', 'per ')}"
 
 
 def _size(value: float) -> str:

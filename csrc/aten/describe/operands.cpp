@@ -71,13 +71,14 @@ class TrafficCounter {
 
   void write(const at::Tensor& tensor) {
     if (!tensor.defined()) return;
+    has_result_ = true;
     traffic_.written += bytes_of(tensor);
     traffic_.elements = std::max(traffic_.elements, tensor.numel());
     note_format(tensor);
   }
 
   [[nodiscard]] Traffic finish() {
-    if (traffic_.elements == 0 && traffic_.written == Bytes(0)) traffic_.elements = largest_input_;
+    if (!has_result_) traffic_.elements = largest_input_;
     traffic_.compute = formats_.empty() ? Format::kFp32 : formats_.front();
     for (const Format format : formats_) {
       if (rank_of(format) > rank_of(traffic_.compute)) traffic_.compute = format;
@@ -107,6 +108,7 @@ class TrafficCounter {
 
   Traffic traffic_;
   std::int64_t largest_input_ = 0;
+  bool has_result_ = false;
   c10::SmallVector<const c10::TensorImpl*, 8> seen_;
   c10::SmallVector<Format, 4> formats_;
 };

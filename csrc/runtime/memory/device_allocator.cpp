@@ -75,21 +75,6 @@ void DeviceAllocator::reset() {
   stats_ = {};
 }
 
-DeviceAllocator::Place DeviceAllocator::place_of(const Block& block) {
-  return {block.stream, block.pool, block.mem_pool};
-}
-
-BlockPool& DeviceAllocator::pool_of(const Place& place) {
-  PoolsOfStreams* of_streams = &pools_;
-  if (place.mem_pool != kDefaultPool) {
-    of_streams = &mem_pools_[place.mem_pool].pools;
-    of_streams->resize(kStreamsPerDevice);
-  }
-  auto& pools = (*of_streams)[static_cast<std::size_t>(place.stream)];
-  if (!pools) pools = std::make_unique<Pools>();
-  return pools->of_kind[place.kind == PoolKind::kSmall ? 0 : 1];
-}
-
 Block*& DeviceAllocator::block_at(const void* address) {
   return starts_[static_cast<std::size_t>(static_cast<const std::byte*>(address) - begin_) /
                  kBlockBytes];

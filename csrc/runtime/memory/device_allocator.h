@@ -60,6 +60,8 @@ class DeviceAllocator {
  private:
   struct Pools {
     std::array<BlockPool, 2> of_kind;  // small, large
+
+    [[nodiscard]] BlockPool& of(PoolKind kind) { return of_kind[kind == PoolKind::kSmall ? 0 : 1]; }
   };
   using PoolsOfStreams = std::vector<std::unique_ptr<Pools>>;  // by stream index
   struct MemPool {
@@ -80,8 +82,15 @@ class DeviceAllocator {
   };
 
   void open(std::size_t memory_bytes);
-  [[nodiscard]] static Place place_of(const Block& block);
-  [[nodiscard]] BlockPool& pool_of(const Place& place);
+  [[nodiscard]] static Place place_of(const Block& block) {
+    return {block.stream, block.pool, block.mem_pool};
+  }
+  [[nodiscard]] BlockPool& pool_of(const Place& place) {
+    const auto stream = static_cast<std::size_t>(place.stream);
+    if (place.mem_pool == kDefaultPool && pools_[stream]) return pools_[stream]->of(place.kind);
+    return add_pool(place);
+  }
+  [[nodiscard]] BlockPool& add_pool(const Place& place);
   [[nodiscard]] Block* find_free(const Place& place, std::size_t size);
   [[nodiscard]] Block* find_spare(const Place& place, std::size_t size);
   [[nodiscard]] Block* add_segment(const Place& place, std::size_t size);

@@ -1,10 +1,21 @@
-// A device's side of private pools: when their segments come and go.
+// The pools of a device, and when the segments of private ones come and go.
 #include <algorithm>
 #include <vector>
 
 #include "runtime/memory/device_allocator.h"
 
 namespace npu_sim::runtime {
+
+BlockPool& DeviceAllocator::add_pool(const Place& place) {
+  PoolsOfStreams* of_streams = &pools_;
+  if (place.mem_pool != kDefaultPool) {
+    of_streams = &mem_pools_[place.mem_pool].pools;
+    of_streams->resize(kStreamsPerDevice);
+  }
+  auto& pools = (*of_streams)[static_cast<std::size_t>(place.stream)];
+  if (!pools) pools = std::make_unique<Pools>();
+  return pools->of(place.kind);
+}
 
 void DeviceAllocator::add_mem_pool(MemPoolId pool, const MemPoolOptions& options) {
   const std::lock_guard lock(mutex_);
@@ -42,7 +53,8 @@ Block* DeviceAllocator::find_spare(const Place& place, std::size_t size) {
   return nullptr;
 }
 
-// `block`, of a private pool, has become free: gives its segment back if nobody can ask for it again.
+// `block`, of a private pool, has become free: gives its segment back if nobody can ask for it
+// again.
 void DeviceAllocator::release_if_retired(Block* block) {
   if (block->split()) return;
   const MemPoolId pool = block->mem_pool;

@@ -57,7 +57,8 @@ std::optional<SimTime> keep_bounded(Timeline& timeline, StreamId stream, SimTime
 // Queues the kernel; the point behind it when `wait`.
 PointPtr queue(const LaunchSite& site, const model::Work& work, SimTime issued, bool wait) {
   DeviceTable& table = device_table();
-  const model::ChipSpec& whole = chip();
+  // There is a chip: the caller has charged the host by it.
+  const model::ChipSpec& whole = *table.chip.load(std::memory_order_acquire);
   const model::ChipSpec& cores =
       table.core_limits.any() ? table.core_limits.chip_of(site.stream, whole) : whole;
   const model::KernelTime& time = cost_of(work, cores);

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 GIB = 1 << 30
+UNIT = 1 << 21  # large segments are whole multiples of it
 
 
 @pytest.fixture(autouse=True)
@@ -197,11 +198,14 @@ def test_out_of_memory_is_counted():
 
 
 def test_a_fragmented_card_refuses_what_would_fit_in_total():
-    held = [torch.empty(7 * GIB, dtype=torch.uint8, device="npu") for _ in range(16)]
-    del held[::2]  # 56 GiB free, in holes of 7
+    torch.npu.empty_cache()
+    # 16 pieces that just fit beside what other tests may still hold, in whole allocation units.
+    piece = torch.npu.mem_get_info()[0] // 16 // UNIT * UNIT - UNIT
+    held = [torch.empty(piece, dtype=torch.uint8, device="npu") for _ in range(16)]
+    del held[::2]  # half of it free, in holes of one piece
     with pytest.raises(torch.OutOfMemoryError):
-        torch.empty(8 * GIB, dtype=torch.uint8, device="npu")
-    assert torch.empty(7 * GIB, dtype=torch.uint8, device="npu").numel() == 7 * GIB
+        torch.empty(piece + GIB, dtype=torch.uint8, device="npu")
+    assert torch.empty(piece, dtype=torch.uint8, device="npu").numel() == piece
 
 
 def test_a_fraction_of_zero_allows_nothing_and_one_everything():

@@ -83,8 +83,10 @@ def test_a_child_forked_before_use_may_use_the_card(run_python):
 
 
 def test_a_child_forked_while_threads_pin_memory_does_not_hang(run_python):
+    # The first call fills static tables; a fork in the middle of that leaves the child waiting.
     before = (
         "import threading\n"
+        "torch.ones(4).pin_memory().is_pinned()\n"
         "def pin():\n"
         "    while not stop: torch.ones(64).pin_memory()\n"
         "stop = []\n"

@@ -53,7 +53,7 @@ class ProfilerSession final : public libkineto::IActivityProfilerSession {
   std::int64_t trace_ = 0;
   std::int64_t wall_start_ns_ = 0;
   runtime::TraceData data_;
-  std::mutex operators_mutex_;  // backward runs its operators in threads of its own
+  std::mutex operators_mutex_;  // operators come from any thread
   std::vector<OperatorSpan> open_;
   std::vector<OperatorSpan> operators_;  // inner ones before the ones around them
   std::unique_ptr<libkineto::CpuTraceBuffer> buffer_;

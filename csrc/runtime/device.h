@@ -26,8 +26,8 @@ void set_chip(model::ChipSpec chip);
 // The host waits for every stream of the device.
 void synchronize_device(int device);
 
-// One host clock a process: dispatch is serialised by the interpreter lock, and backward runs in
-// threads of its own, so a clock a thread would not be deterministic.
+// One host clock a process: the interpreter lock serialises dispatch, so threads take turns on one
+// host. A clock a thread would let work pass from thread to thread without its time.
 [[nodiscard]] base::SimTime host_now();
 void advance_host(base::SimTime cost);
 

@@ -38,14 +38,12 @@ def test_gradients_accumulate_in_place(same) -> None:
 
 
 def test_grad_of_grad_equals_the_cpu(same) -> None:
-    # Sums of gradients differ in order: torch numbers the nodes of a graph thread by thread, and
-    # the backward of an accelerator has a thread of its own.
     def run(x, w):
         grads = torch.autograd.grad(_loss(x, w), (x, w), create_graph=True)
         sum(g.square().sum() for g in grads).backward()
         return x.grad, w.grad
 
-    same(run, *_inputs(), exact=False)
+    same(run, *_inputs())
 
 
 def test_gradcheck_accepts_npu_functions(npu) -> None:

@@ -31,7 +31,7 @@ NOT_FOR_MODEL = {"thread", "mutex", "shared_mutex", "future", "atomic", "conditi
 WALL_CLOCK = re.compile(r"\b(system_clock|steady_clock|high_resolution_clock|clock_gettime)\b")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
-MAX_LINES = {".cpp": 500, ".h": 200, ".py": 500}
+MAX_LINES = {".cpp": 500, ".h": 150, ".py": 500}
 EMPTY_NAMES = {"utils", "util", "common", "misc", "extra", "helpers"}
 
 
@@ -160,7 +160,7 @@ SINS = [
     ("forbidden_includes", "csrc/parlour/a.cpp", "int a;", "one of the rooms"),
     ("wall_clock_reads", "csrc/runtime/a.cpp", "std::chrono::steady_clock::now();", "read"),
     ("include_cycles", "csrc/model/work.h", '#include "model/work.h"', "work.h -> model/work.h"),
-    ("long_files", "csrc/model/a.h", "\n" * 201, "at most 200"),
+    ("long_files", "csrc/model/a.h", "\n" * 151, "at most 150"),
     ("long_files", "torch_npu_sim/a.py", "\n" * 501, "at most 500"),
     ("empty_names", "csrc/model/utils.h", "", "by its subject"),
 ]

@@ -82,3 +82,20 @@ def test_the_wait_lasts_as_long_as_the_queued_work(npu) -> None:
     (x > 0).nonzero()
     waited = (_C.host_now_ps() - before) / 1e9
     assert waited >= begin.elapsed_time(end)
+
+
+def test_a_failing_call_for_host_results_leaves_host_memory_as_it_was(npu) -> None:
+    library = torch.library.Library("npu_sim_test_host_results", "DEF")
+    library.define("fails(Tensor x, Device device) -> Tensor")
+
+    def fails(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+        raise RuntimeError("on purpose")
+
+    library.impl("fails", fails, "CPU")
+    x = torch.ones(4, device=npu)
+    before = torch.npu.memory_allocated()
+    with pytest.raises(RuntimeError, match="on purpose"):
+        torch.ops.npu_sim_test_host_results.fails(x, torch.device("cpu"))
+    on_host = torch.ones(1 << 16)
+    assert torch.npu.memory_allocated() == before
+    assert on_host.sum().item() == 1 << 16

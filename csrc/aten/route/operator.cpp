@@ -103,9 +103,7 @@ Operator read(const c10::OperatorHandle& handle) {
   entry.asks_requires_grad =
       std::ranges::find(kAskRequiresGrad, schema.name()) != kAskRequiresGrad.end();
   entry.draws_default_random = !takes_generator && handle.hasTag(at::Tag::nondeterministic_seeded);
-  const bool waits = needs_values(handle);
-  entry.answers_host = waits && !entry.indexes;
-  entry.answers_mask = waits && entry.indexes;
+  entry.answers_host = needs_values(handle);
   return entry;
 }
 

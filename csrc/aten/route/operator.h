@@ -34,8 +34,8 @@ struct Operator {
   bool indexes = false;               // takes a list of optional index tensors
   bool asks_requires_grad = false;    // its CPU kernel decides by requires_grad of its inputs
   bool draws_default_random = false;  // random, but without a Generator argument
-  bool answers_host = false;          // the host needs the values: a bool, a number, a shape
-  bool answers_mask = false;          // as answers_host, but only if an index is a mask
+  // The host needs the values: a bool, a number, a shape. Of one that indexes: only for a mask.
+  bool answers_host = false;
 };
 
 // The entry of `handle`; made at its first call. Thread-safe.

@@ -82,14 +82,14 @@ Target target_of(const Operator& op, c10::ArrayRef<IValue> arguments) {
 
 void call_host(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, const Operator& op,
                runtime::StreamId stream, Target target, Stack* stack) {
-  std::optional<backend::HostMemoryScope> host_results;
   std::optional<RandomScope> random;
   if (C10_UNLIKELY(op.draws_default_random))
     random.emplace(static_cast<c10::DeviceIndex>(stream.device));
   host_call(stream, [&] {
+    // Inside the card's memory scope, so that both end in order when the kernel throws.
+    std::optional<backend::HostMemoryScope> host_results;
     if (C10_UNLIKELY(target == Target::kHost)) host_results.emplace();
     handle.redispatchBoxed(host_keys(keys), stack);
-    host_results.reset();
   });
 }
 
@@ -120,7 +120,7 @@ void record_kernels(const Operator& op, bool nested, runtime::StreamId stream, c
   // Host work has been waited for; no work is a question that the host answers.
   const bool queued = !std::holds_alternative<model::NoWork>(first) &&
                       !std::holds_alternative<model::HostWork>(first);
-  const bool waits = op.answers_host || (op.answers_mask && has_mask(op, call.arguments));
+  const bool waits = op.answers_host && (!op.indexes || has_mask(op, call.arguments));
   if (C10_UNLIKELY(waits) && queued) runtime::synchronize(stream);
 }
 

@@ -57,10 +57,7 @@ std::optional<SimTime> keep_bounded(Timeline& timeline, StreamId stream, SimTime
 // Queues the kernel; the point behind it when `wait`.
 PointPtr queue(const LaunchSite& site, const model::Work& work, SimTime issued, bool wait) {
   DeviceTable& table = device_table();
-  // There is a chip: the caller has charged the host by it.
-  const model::ChipSpec& whole = *table.chip.load(std::memory_order_acquire);
-  const model::ChipSpec& cores =
-      table.core_limits.any() ? table.core_limits.chip_of(site.stream, whole) : whole;
+  const model::ChipSpec& cores = chip_of(site.stream);
   const model::KernelTime& time = cost_of(work, cores);
   const Ticket ticket = trace(table, site, work, time, issued);
   std::optional<SimTime> host_waits;
@@ -70,7 +67,7 @@ PointPtr queue(const LaunchSite& site, const model::Work& work, SimTime issued, 
     if (launches_in_step(site.stream)) {
       host_waits = table.timeline.finish(table.timeline.record(site.stream, issued));
     }
-    if (&cores == &whole) {
+    if (&cores == &chip()) {
       table.timeline.launch(site.stream, time, issued, ticket);
     } else {
       table.timeline.launch(site.stream, share_of_card(time, cores), issued, ticket);

@@ -12,6 +12,8 @@ Importing this package (or, through the ``torch.backends`` entry point, just ``t
     print(trace.table())
 """
 
+from typing import Any
+
 
 def _autoload() -> None:
     """Entry point of ``torch.backends``: torch calls it at the end of its own import.
@@ -26,10 +28,24 @@ from torch_npu_sim import _startup  # noqa: E402
 
 _startup.start()
 
-from torch_npu_sim import npu  # noqa: E402
+import torch  # noqa: E402
+
+from torch_npu_sim import _operators, npu  # noqa: E402
 from torch_npu_sim._startup import __version__  # noqa: E402
 from torch_npu_sim.presets import Chip, Parameter, chips, get_chip, set_chip  # noqa: E402
 from torch_npu_sim.report import Kernel, MemorySample, Trace, trace  # noqa: E402
+
+
+def __getattr__(name: str) -> Any:
+    """Finds the operators of ``torch_npu``, which are in ``torch.ops.npu``: ``npu_swiglu`` ..."""
+    if name in _operators.names():
+        return getattr(torch.ops.npu, name)
+    raise AttributeError(f"module 'torch_npu_sim' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_operators.names()})
+
 
 __all__ = [
     "Chip",

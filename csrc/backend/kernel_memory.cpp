@@ -53,6 +53,8 @@ c10::Allocator* kernel_memory() { return &instance(); }
 
 void install_kernel_memory() { c10::SetCPUAllocator(kernel_memory(), /*priority=*/1); }
 
+bool works_for_npu() { return g_stream.device >= 0; }
+
 KernelMemoryScope::KernelMemoryScope(runtime::StreamId stream) : previous_(g_stream) {
   check_process();
   g_stream = stream;

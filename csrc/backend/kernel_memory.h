@@ -15,6 +15,9 @@ namespace npu_sim::backend {
 // Puts kernel_memory() in the place of torch's CPU allocator. Called once, at import.
 void install_kernel_memory();
 
+// Whether this thread works for an npu tensor: it is inside a KernelMemoryScope.
+[[nodiscard]] bool works_for_npu();
+
 // Until destroyed, this thread's CPU allocations come from `stream`'s device, whose peak statistics
 // count only what outlives the outermost scope. Scopes nest.
 // Throws in a process forked from one that had used the cards.

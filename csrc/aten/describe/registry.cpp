@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "aten/describe/card_operators.h"
 #include "aten/describe/entry.h"
@@ -24,6 +25,12 @@ std::string functional_name(std::string_view name) {
   return key;
 }
 
+// A function's static, because other units add to it while the library loads.
+std::vector<Entries>& further_families() {
+  static auto* const families = new std::vector<Entries>();
+  return *families;
+}
+
 Table make_table() {
   using Family = Entries (*)();
   constexpr Family kFamilies[] = {
@@ -38,6 +45,9 @@ Table make_table() {
   Table table;
   for (const Family family : kFamilies) {
     for (const Entry& entry : family()) table.emplace(functional_name(entry.name), &entry);
+  }
+  for (const Entries family : further_families()) {
+    for (const Entry& entry : family) table.emplace(functional_name(entry.name), &entry);
   }
   return table;
 }
@@ -81,6 +91,11 @@ bool launches_nothing(const Entry& entry) {
 }
 
 }  // namespace
+
+bool add_entries(Entries entries) {
+  further_families().push_back(entries);
+  return true;
+}
 
 std::string_view base_name(std::string_view qualified) {
   if (const auto space = qualified.find("::"); space != std::string_view::npos) {

@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-#include "aten/describe/call.h"
+#include "aten/describe/entry.h"
 
 namespace npu_sim::aten {
 
@@ -21,6 +21,10 @@ struct Description {
 // Looks an operator up; ask once an operator and keep the answer. Never fails: an operator without
 // an entry is timed by the bytes of its tensors. The overload's own entry comes before its name's.
 [[nodiscard]] Description describe(const c10::OperatorName& name);
+
+// Entries of operators that another room defines (`npu::...`). Called while the library loads, and
+// `entries` must live as long as the process; returns true, so that a constant can be made of it.
+bool add_entries(c10::ArrayRef<Entry> entries);
 
 // The describer of `describe(name)`.
 [[nodiscard]] inline Describer describer_of(const c10::OperatorName& name) {

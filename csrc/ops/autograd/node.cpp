@@ -1,0 +1,74 @@
+#include "ops/autograd/node.h"
+
+#include <algorithm>
+#include <mutex>
+
+namespace npu_sim::ops {
+
+using c10::IValue;
+using torch::autograd::SavedVariable;
+using torch::autograd::variable_list;
+
+void FormulaNode::keep_arguments(c10::ArrayRef<IValue> arguments) {
+  keep_all(Source::Kind::kArgument, arguments);
+}
+
+void FormulaNode::keep_results(c10::ArrayRef<IValue> results) {
+  keep_all(Source::Kind::kResult, results);
+}
+
+void FormulaNode::keep_all(Source::Kind kind, c10::ArrayRef<IValue> values) {
+  for (std::size_t i = 0; i < formula_.sources.size(); ++i) {
+    const Source& source = formula_.sources[i];
+    if (source.kind != kind) continue;
+    const IValue& value = values[source.index];
+    kept_[i].is_tensor = value.isTensor() && value.toTensor().defined();
+    if (kept_[i].is_tensor) {
+      kept_[i].tensor = SavedVariable(value.toTensor(), kind == Source::Kind::kResult);
+    } else {
+      kept_[i].value = value;
+    }
+  }
+}
+
+IValue FormulaNode::value_of(std::size_t position, const variable_list& grads) {
+  const Source& source = formula_.sources[position];
+  switch (source.kind) {
+    case Source::Kind::kGrad:
+      return grads[source.index].defined() ? grads[source.index]
+                                           : input_metadata(source.index).zeros_like();
+    case Source::Kind::kDefault: {
+      const auto& argument = formula_.backward.schema().arguments()[position];
+      return argument.default_value().value_or(IValue());
+    }
+    case Source::Kind::kArgument:
+    case Source::Kind::kResult: break;
+  }
+  const Kept& one = kept_[position];
+  return one.is_tensor ? IValue(one.tensor.unpack(getptr())) : one.value;
+}
+
+variable_list FormulaNode::apply(variable_list&& grads) {
+  const std::lock_guard lock(mutex_);
+  variable_list results(num_outputs());
+  if (std::ranges::none_of(grads, [](const at::Tensor& grad) { return grad.defined(); })) {
+    return results;
+  }
+  torch::jit::Stack stack;
+  for (std::size_t i = 0; i < formula_.sources.size(); ++i) stack.push_back(value_of(i, grads));
+  formula_.backward.callBoxed(&stack);
+  std::size_t edge = 0;
+  for (std::size_t i = 0; i < formula_.inputs.size(); ++i) {
+    if (formula_.inputs[i] < 0) continue;
+    if (should_compute_output(edge) && stack[i].isTensor()) results[edge] = stack[i].toTensor();
+    ++edge;
+  }
+  return results;
+}
+
+void FormulaNode::release_variables() {
+  const std::lock_guard lock(mutex_);
+  for (Kept& one : kept_) one.tensor.reset_data();
+}
+
+}  // namespace npu_sim::ops

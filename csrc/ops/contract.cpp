@@ -1,0 +1,66 @@
+#include "ops/contract.h"
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <torch/csrc/autograd/VariableTypeUtils.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "ops/refusal.h"
+
+namespace npu_sim::ops {
+namespace {
+
+constexpr std::string_view kSchemas[] = {
+#include <schemas.inc>
+};
+
+constexpr std::string_view kAclopOnly[] = {
+#include <aclop_only.inc>
+};
+static_assert(std::ranges::is_sorted(kAclopOnly));
+
+// Written arguments count a version, so that autograd notices when one was needed.
+void count_versions(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
+                    torch::jit::Stack* stack) {
+  std::vector<at::Tensor> written;
+  const auto& arguments = op.schema().arguments();
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const c10::AliasInfo* const alias = arguments[i].alias_info();
+    const c10::IValue& value = torch::jit::peek(*stack, i, arguments.size());
+    if (alias != nullptr && alias->isWrite() && value.isTensor())
+      written.push_back(value.toTensor());
+  }
+  {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    op.redispatchBoxed(keys & c10::after_ADInplaceOrView_keyset, stack);
+  }
+  for (const at::Tensor& tensor : written) torch::autograd::increment_version(tensor);
+}
+
+TORCH_LIBRARY(npu, m) {
+  for (const std::string_view schema : kSchemas) {
+    m.def(std::string(schema).c_str());
+    const std::string name(name_of(schema));
+    // What no kernel of ours overrides refuses with its reason, on every device and under tracing.
+    m.impl(name.c_str(), torch::dispatch(c10::DispatchKey::CompositeExplicitAutograd,
+                                         torch::CppFunction::makeFromBoxedFunction<&refuse>()));
+    if (schema.find("!)") != std::string_view::npos) {
+      m.impl(name.c_str(),
+             torch::dispatch(c10::DispatchKey::ADInplaceOrView,
+                             torch::CppFunction::makeFromBoxedFunction<&count_versions>()));
+    }
+  }
+}
+
+}  // namespace
+
+std::span<const std::string_view> schemas() { return kSchemas; }
+
+std::string_view name_of(std::string_view schema) { return schema.substr(0, schema.find('(')); }
+
+bool is_aclop_only(std::string_view name) { return std::ranges::binary_search(kAclopOnly, name); }
+
+}  // namespace npu_sim::ops

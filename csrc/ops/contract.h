@@ -1,0 +1,21 @@
+// The operators of torch_npu: their schemas, to the letter, and which of them the 950 lacks.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace npu_sim::ops {
+
+// Schemas of torch.ops.npu without the namespace, in the order of their names.
+// Source: the public torch_npu 2.13.0 wheel.
+[[nodiscard]] std::span<const std::string_view> schemas();
+
+// "npu_add.out" of "npu_add.out(Tensor ...) -> Tensor".
+[[nodiscard]] std::string_view name_of(std::string_view schema);
+
+// Whether the operator exists only as an aclop kernel. Ascend 950 runs aclnn kernels alone
+// (IsAclnnOnly in Ascend/pytorch@9e73e708 NpuVariables.cpp), so it lacks these.
+// Source: `acl_op:` without `op_api:` in Ascend/op-plugin@517f2e7d op_plugin_functions.yaml.
+[[nodiscard]] bool is_aclop_only(std::string_view name);
+
+}  // namespace npu_sim::ops

@@ -116,3 +116,43 @@ def test_rms_norm_is_one_kernel_of_rows() -> None:
     assert kernel.op == "npu::npu_rms_norm"
     assert kernel.bytes_read == 4 * (64 * 512 + 512)
     assert kernel.bytes_written == 4 * (64 * 512 + 64)
+
+
+@pytest.mark.parametrize("columns", [(16,), (4, 16)])
+def test_add_layer_norm_normalises_the_sum(columns: tuple[int, ...]) -> None:
+    x1, x2 = torch.randn(2, 4, 16), torch.randn(2, 4, 16)
+    gamma, beta = torch.randn(columns), torch.randn(columns)
+    y, mean, rstd, x = torch_npu_sim.npu_add_layer_norm(*on_npu((x1, x2, gamma, beta)), 1e-5, True)
+    axes = tuple(range(3 - len(columns), 3))
+    assert_equal(x, x1 + x2)
+    assert_equal(y, torch.nn.functional.layer_norm(x1 + x2, columns, gamma, beta))
+    assert_equal(mean, (x1 + x2).mean(axes, keepdim=True))
+    variance = (x1 + x2).var(axes, keepdim=True, correction=0)
+    assert_equal(rstd, torch.rsqrt(variance + 1e-5))
+
+
+def test_add_layer_norm_answers_the_wider_dtype() -> None:
+    x1, x2, ones = torch.randn(4, 8).half(), torch.randn(4, 8), torch.ones(8)
+    y, _, _, x = torch_npu_sim.npu_add_layer_norm(*on_npu((x1, x2, ones, ones)))
+    assert (y.dtype, x.dtype) == (torch.float32, torch.float32)
+
+
+def test_deep_norm_scales_its_first_input() -> None:
+    x, gx, beta, gamma = (torch.randn(s) for s in ((4, 8), (4, 8), (8,), (8,)))
+    _, _, y = torch_npu_sim.npu_deep_norm(*on_npu((x, gx, beta, gamma)), alpha=0.4)
+    want = torch.nn.functional.layer_norm(0.4 * x + gx, (8,), gamma, beta, 1e-6)
+    assert_equal(y, want)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a, b, g, c: torch.ops.npu.npu_add_layer_norm(a, b, g, c)[0],
+        lambda a, b, g, c: sum(torch.ops.npu.npu_add_layer_norm(a, b, g, c)[i] for i in (0, 3)),
+        lambda a, b, g, c: torch.ops.npu.npu_deep_norm(a, b, c, g)[2],
+    ],
+)
+def test_gradients_of_layer_norms_pass_gradcheck(call) -> None:  # type: ignore[no-untyped-def]
+    shapes = (3, 5), (3, 5), (5,), (5,)
+    inputs = [torch.randn(s, dtype=torch.float64, device="npu", requires_grad=True) for s in shapes]
+    assert torch.autograd.gradcheck(call, inputs)

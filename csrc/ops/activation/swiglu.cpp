@@ -1,11 +1,15 @@
-// npu_swiglu and its gradient: silu(a) * b over the halves a, b of one axis.
+// SwiGLU: silu(a) * b over the halves a, b of one axis; its gradient; and the clipped form.
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/silu_backward.h>
+#include <ATen/ops/where.h>
 
 #include "aten/describe/registry.h"
 #include "aten/describe/vector_describers.h"
+#include "ops/activation/gated_halves.h"
 #include "ops/autograd/derivative.h"
 #include "ops/host_kernel.h"
 #include "ops/precision.h"
@@ -14,38 +18,23 @@ namespace npu_sim::ops {
 namespace {
 
 // --- work: exp, add, divide and two multiplies an output element; the gradient also forms
-// sigmoid' = s (1 - s) and both products.
+// sigmoid' = s (1 - s) and both products; the clipped form adds three clamps and two additions.
 constexpr aten::Entry kEntries[] = {
     {"npu_swiglu", aten::elements<3, 2>},
     {"npu_swiglu_backward", aten::elements<8, 2>},
+    {"npu_clipped_swiglu", aten::elements<8, 2>},
 };
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute
-struct Halves {
-  at::Tensor gate;
-  at::Tensor value;
-};
-
-Halves halves_of(const at::Tensor& input, std::int64_t dim) {
-  TORCH_CHECK_INDEX(dim >= -input.dim() && dim < input.dim(), "npu_swiglu: expected dim in [",
-                    -input.dim(), ", ", input.dim() - 1, "], got ", dim);
-  TORCH_CHECK_VALUE(input.size(dim) % 2 == 0, "npu_swiglu: expected an even size along dim ", dim,
-                    ", got input of ", input.sizes(), "; it holds gate and value side by side");
-  TORCH_CHECK_TYPE(input.is_floating_point(), "npu_swiglu: expected a floating dtype, got ",
-                   input.scalar_type());
-  const auto parts = widened(input).chunk(2, dim);
-  return {parts[0], parts[1]};
-}
-
 at::Tensor swiglu(const at::Tensor& input, std::int64_t dim) {
-  const Halves halves = halves_of(input, dim);
+  const GatedHalves halves = gated_halves("npu_swiglu", input, dim, /*gate_first=*/true);
   return at::silu(halves.gate).mul_(halves.value).to(input.scalar_type());
 }
 
 at::Tensor swiglu_backward(const at::Tensor& grad_output, const at::Tensor& input,
                            std::int64_t dim) {
-  const Halves halves = halves_of(input, dim);
+  const GatedHalves halves = gated_halves("npu_swiglu_backward", input, dim, /*gate_first=*/true);
   TORCH_CHECK_VALUE(grad_output.sizes() == halves.gate.sizes(),
                     "npu_swiglu_backward: expected grad_output of ", halves.gate.sizes(),
                     ", the halves of input, got ", grad_output.sizes());
@@ -55,11 +44,37 @@ at::Tensor swiglu_backward(const at::Tensor& grad_output, const at::Tensor& inpu
   return at::cat({gate_grad, value_grad}, dim).to(input.scalar_type());
 }
 
+// Gate and value stand in turn (interleaved) or side by side along `dim`. Rows (all axes before
+// `dim` as one) past the sum of group_index belong to no expert; they come out as zeros.
+at::Tensor clipped_swiglu(const at::Tensor& x, const std::optional<at::Tensor>& group_index,
+                          std::int64_t dim, double alpha, double limit, double bias,
+                          bool interleaved) {
+  GatedHalves halves = gated_halves("npu_clipped_swiglu", x, dim, /*gate_first=*/true);
+  if (interleaved) {
+    const at::Tensor wide = widened(x);
+    halves.gate = wide.slice(dim, 0, std::nullopt, 2);
+    halves.value = wide.slice(dim, 1, std::nullopt, 2);
+  }
+  const at::Tensor gate = halves.gate.clamp(std::nullopt, limit);
+  const at::Tensor value = halves.value.clamp(-limit, limit);
+  at::Tensor y = gate * at::sigmoid(gate * alpha) * (value + bias);
+  if (group_index.has_value() && group_index->defined()) {
+    const std::int64_t axis = dim < 0 ? dim + x.dim() : dim;
+    std::vector<std::int64_t> rows(x.sizes().begin(), x.sizes().begin() + axis);
+    std::vector<std::int64_t> shape = rows;
+    shape.resize(static_cast<std::size_t>(x.dim()), 1);
+    const at::Tensor row = at::arange(c10::multiply_integers(rows), group_index->options());
+    y = at::where((row < group_index->sum()).view(shape), y, 0);
+  }
+  return y.to(x.scalar_type());
+}
+
 // --- registration
 TORCH_LIBRARY_FRAGMENT(npu, m) {
   composed_kernel<&swiglu>(m, "npu_swiglu");
   composed_kernel<&swiglu_backward>(m, "npu_swiglu_backward");
   derivative(m, "npu_swiglu", "input: npu_swiglu_backward(grad, input, dim)");
+  composed_kernel<&clipped_swiglu>(m, "npu_clipped_swiglu");
 }
 
 }  // namespace

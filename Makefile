@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/.installed-$(SETUP)
 LINT_READY := $(VENV)/.lint-$(SETUP)
 
 CPP_SOURCES = $(shell find csrc tests/cpp -name '*.h' -o -name '*.cpp')
-TORCH_FREE_UNITS = $(shell find csrc/base csrc/model csrc/runtime -name '*.cpp')
+TORCH_FREE_UNITS = $(shell find csrc/base csrc/compute csrc/model csrc/runtime -name '*.cpp')
 TORCH_UNITS = $(shell find csrc/backend csrc/aten csrc/ops csrc/python -name '*.cpp')
 # pip would hide the compiler's progress, so it comes when there is nothing left to compile.
 BUILD = $(PY) setup.py --quiet build_ext --inplace

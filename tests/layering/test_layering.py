@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-TORCH_FREE = {"base", "model", "runtime"}
+TORCH_FREE = {"base", "compute", "model", "runtime"}
 KNOWS = {
     "base": set(),
     "model": {"base"},

@@ -53,7 +53,7 @@ std::uint8_t encode_hifloat8(float value, Rounding rounding, Overflow overflow) 
   const std::uint8_t sign = negative ? kSign : std::uint8_t{0};
   const float magnitude = std::abs(value);
   if (magnitude == 0) return 0;
-  if (std::isinf(magnitude)) return sign | overflow_code(overflow);
+  if (magnitude >= 2 * kHifloat8Largest) return sign | overflow_code(overflow);
   constexpr int kSmallest = 1 - kSubnormalBias;
   int e = std::max(std::ilogb(magnitude), kSmallest);
   const int bits = e < kSmallestNormal ? 0 : mantissa_width(exponent_width(e));

@@ -1,0 +1,116 @@
+"""The command: `python -m tests.conformance run`, and `report`."""
+
+import time
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tests.conformance import summary
+from tests.conformance.checks import all_items
+from tests.conformance.items import ANY_DTYPE, Item
+from tests.conformance.pool import run_all
+from tests.conformance.results import read_results, write_result
+
+app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
+console = Console()
+
+QUICK_DTYPES = {"float32", "bfloat16", "complex64"}
+QUICK_CHECKS = {
+    "op_db": {"forward", "backward"},
+    "module_db": {"forward", "backward", "moves"},
+    "optim_db": {"steps"},
+}
+
+
+def selected(
+    only: Sequence[str], checks: Sequence[str], dtypes: Sequence[str], databases: Sequence[str]
+) -> list[Item]:
+    """The items that match every list that is not empty; names may hold * and ?."""
+
+    def matches(value: str, patterns: Sequence[str]) -> bool:
+        return not patterns or any(fnmatchcase(value, pattern) for pattern in patterns)
+
+    return [
+        item
+        for item in all_items()
+        if matches(item.name, only)
+        and matches(item.check, checks)
+        and matches(item.dtype, [*dtypes, ANY_DTYPE] if dtypes else [])
+        and matches(item.database, databases)
+    ]
+
+
+def is_quick(item: Item) -> bool:
+    """Whether an item belongs to the quick set, which `make test` runs."""
+    return item.dtype in QUICK_DTYPES and item.check in QUICK_CHECKS.get(item.database, set())
+
+
+Many = list[str] | None
+
+
+@app.command()
+def run(
+    only: Annotated[Many, typer.Option(help="Names of entries, * and ? allowed.")] = None,
+    check: Annotated[Many, typer.Option(help="Checks.")] = None,
+    dtype: Annotated[Many, typer.Option(help="Dtypes, as float32.")] = None,
+    database: Annotated[Many, typer.Option(help="op_db, foreach_db, module_db, optim_db.")] = None,
+    quick: Annotated[bool, typer.Option(help="Only the quick set.")] = False,
+    jobs: Annotated[int, typer.Option(help="Worker processes.")] = 2,
+    timeout: Annotated[float, typer.Option(help="Seconds an item may take.")] = 120,
+    out: Annotated[Path, typer.Option(help="The result file.")] = Path("build/conformance.jsonl"),
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start anew.")] = False,
+) -> None:
+    """Run the items that have no result yet, and show a summary; exit code 1 if one failed."""
+    items = selected(only or [], check or [], dtype or [], database or [])
+    items = [item for item in items if is_quick(item)] if quick else items
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if fresh:
+        out.unlink(missing_ok=True)
+    known = {result.item for result in read_results(out)}
+    todo = [item for item in items if item not in known]
+    _run(todo, jobs, timeout, out)
+    wanted = set(items)
+    results = [result for result in read_results(out) if result.item in wanted]
+    summary.show(console, results)
+    raise typer.Exit(any(result.result == "failed" for result in results))
+
+
+def _run(todo: list[Item], jobs: int, timeout_s: float, out: Path) -> None:
+    # Drawn only when a result comes in: a thread of its own would be lost in forked workers.
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    start = time.monotonic()
+    failed = 0
+    with Progress(*columns, console=console, auto_refresh=False) as progress, out.open("a") as file:
+        bar = progress.add_task("conformance", total=len(todo))
+        for result in run_all(todo, jobs, timeout_s):
+            write_result(file, result)
+            failed += result.result == "failed"
+            description = f"{result.item.database} {result.item.check}, {failed} failed"
+            progress.update(bar, advance=1, description=description)
+            if time.monotonic() - start > 0.5:
+                progress.refresh()
+                start = time.monotonic()
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Option(help="The result file.")] = Path(
+        "build/conformance.jsonl"
+    ),
+) -> None:
+    """Write docs/conformance.json and docs/conformance.md from a result file."""
+    raise NotImplementedError(results)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,30 @@
+"""What is not run, and why: only what no out-of-tree device can do in this release of torch.
+
+Each reason names the line of torch that prevents it. Samples that the CPU itself refuses need no
+entry: they are counted as refused.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tests.conformance.items import Item
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Items whose id matches `pattern` (as in a shell) are skipped for `reason`.
+
+    `source` is the line of torch, as `file:line` below the installed package, or of its sources.
+    """
+
+    pattern: str
+    reason: str
+    source: str
+
+
+SKIPS: tuple[Skip, ...] = ()
+
+
+def skip_of(item: Item) -> Skip | None:
+    """The entry that skips an item, if any."""
+    return next((skip for skip in SKIPS if fnmatchcase(item.id, skip.pattern)), None)

@@ -33,9 +33,10 @@ constexpr std::array kKeys = {
 };
 
 // Operators that torch composes of others and that the card runs as one kernel.
-constexpr std::array<std::string_view, 44> kOneKernelOnTheCard = {
+constexpr std::array<std::string_view, 45> kOneKernelOnTheCard = {
     "addr",
     "convolution",
+    "conj_physical_",
     "convolution_backward",
     "cummax",
     "cummin",

@@ -8,14 +8,19 @@ from typing import Any
 
 import numpy
 import torch
+from torch.nn.modules import linear_cross_entropy_options
+from torch.nn.modules.linear_cross_entropy_options import LinearCrossEntropyOptions
 from torch.testing._internal.common_utils import noncontiguous_like
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 NPU = "npu:0"
 
 # Their samples hold tensors that torch wants on the CPU whatever the device of the others is, so
 # they are drawn for each device, as torch's own tests do, and not moved.
 DRAWN_FOR_EACH_DEVICE = {"tensor_split"}
+
+# Some of their samples name no device.
+FACTORIES = {"arange", "linspace", "logspace"}
 
 
 @dataclass
@@ -35,6 +40,10 @@ class Sample:
     def map(self, change: Any) -> "Sample":
         """The sample with `change` made to each leaf."""
         return Sample(*tree_map(change, self.values), name=self.name)
+
+    def to_npu(self) -> "Sample":
+        """The sample on npu."""
+        return self.map(Mover())
 
 
 @dataclass
@@ -57,29 +66,83 @@ def seed(number: int) -> None:
     torch.npu.manual_seed(number)
 
 
-def to_npu(leaf: Any) -> Any:
-    """Moves a tensor with its whole storage, so that strides, offset and slack stay.
+class Mover:
+    """Moves the leaves of one tree to npu, so that all relations between its tensors stay.
 
-    A device, or a string that names the CPU, becomes npu; anything else stays.
+    A tensor moves with its whole storage: strides, offset and slack stay, and tensors that shared a
+    storage share one again. A device, or a string that names the CPU, becomes npu. What is not of
+    the CPU stays. The tree must outlive the mover, which knows tensors by identity.
     """
-    if isinstance(leaf, torch.device) or (isinstance(leaf, str) and leaf == "cpu"):
-        return NPU if isinstance(leaf, str) else torch.device(NPU)
-    if not isinstance(leaf, torch.Tensor):
-        return leaf
-    x = leaf.detach()
-    plain = x.layout == torch.strided and not x.is_quantized and not x.is_nested
-    if not plain:
-        return x.to(NPU).requires_grad_(leaf.requires_grad)
-    raw = torch.empty(0, dtype=torch.uint8).set_(x.untyped_storage()).clone().to(NPU)
-    moved = torch.empty(0, dtype=x.dtype, device=NPU)
-    moved.set_(raw.untyped_storage(), x.storage_offset(), x.size(), x.stride())
-    moved = moved.conj() if x.is_conj() else moved
-    moved = torch._neg_view(moved) if x.is_neg() else moved
-    return moved.detach().requires_grad_(leaf.requires_grad)
+
+    def __init__(self) -> None:
+        """Nothing moved yet."""
+        self.moved: dict[int, torch.Tensor] = {}
+        self.storages: dict[int, torch.UntypedStorage] = {}
+
+    def __call__(self, leaf: Any) -> Any:
+        """The leaf on npu."""
+        if isinstance(leaf, str):
+            return NPU if leaf == "cpu" else leaf
+        if isinstance(leaf, torch.device):
+            return torch.device(NPU) if leaf.type == "cpu" else leaf
+        if not isinstance(leaf, torch.Tensor) or leaf.device.type != "cpu":
+            return leaf
+        if id(leaf) not in self.moved:
+            self.moved[id(leaf)] = self._move(leaf).requires_grad_(leaf.requires_grad)
+        return self.moved[id(leaf)]
+
+    def _move(self, leaf: torch.Tensor) -> torch.Tensor:
+        x = leaf.detach()
+        if x.layout != torch.strided or x.is_quantized or x.is_nested:
+            return x.to(NPU)
+        moved = torch.empty(0, dtype=x.dtype, device=NPU)
+        moved.set_(self._storage(x), x.storage_offset(), x.size(), x.stride())
+        moved = moved.conj() if x.is_conj() else moved
+        moved = torch._neg_view(moved) if x.is_neg() else moved
+        moved = moved.detach()
+        torch._C._autograd._unsafe_set_version_counter((moved,), (leaf._version,))
+        return moved
+
+    def _storage(self, x: torch.Tensor) -> torch.UntypedStorage:
+        storage = x.untyped_storage()
+        if storage._cdata not in self.storages:
+            raw = torch.empty(0, dtype=torch.uint8).set_(storage).to(NPU)
+            self.storages[storage._cdata] = raw.untyped_storage()
+        return self.storages[storage._cdata]
+
+
+def to_npu(tree: Any) -> Any:
+    """A tree on npu, see Mover."""
+    return tree_map(Mover(), tree)
 
 
 def _plain(sample: Any) -> Sample:
     return Sample(sample.input, sample.args, sample.kwargs, getattr(sample, "name", ""))
+
+
+def _prepared(leaf: Any) -> Any:
+    """What makes a sample mean the same on both devices.
+
+    Views forget their bases, which could not be moved with them. linear_cross_entropy, left to
+    choose, accumulates otherwise on the CPU than on any other device (_AUTO_DEFAULTS in
+    torch/nn/modules/linear_cross_entropy_options.py:20): both get the choice for other devices.
+    """
+    if isinstance(leaf, LinearCrossEntropyOptions):
+        return _resolved(leaf)
+    if not isinstance(leaf, torch.Tensor) or not leaf._is_view():
+        return leaf
+    return leaf.detach().requires_grad_(leaf.requires_grad)
+
+
+def _resolved(options: LinearCrossEntropyOptions) -> LinearCrossEntropyOptions:
+    choice = linear_cross_entropy_options._AUTO_FALLBACK
+    chunked = options.batch_chunk_size is not None
+    changes: dict[str, Any] = {}
+    if options.acc_policy == "auto":
+        changes["acc_policy"] = choice.acc_policy
+    if options.chunking_method == "auto":
+        changes["chunking_method"] = None if chunked else choice.chunking_method
+    return replace(options, **changes)
 
 
 def _scattered(leaf: Any) -> Any:
@@ -100,7 +163,7 @@ def sample_pairs(
         seed(0)
         # Not op.sample_inputs(): it walks the call stack to name the test that asks.
         for sample in op.sample_inputs_func(op, device, dtype, requires_grad):
-            drawn = _plain(sample)
+            drawn = _plain(sample).map(_prepared)
             yield drawn.map(_scattered) if noncontiguous else drawn
 
     if op.name in DRAWN_FOR_EACH_DEVICE:
@@ -108,16 +171,15 @@ def sample_pairs(
         yield from (Pair(cpu, npu) for cpu, npu in islice(both, at_most))
         return
     for cpu in islice(draw("cpu"), at_most):
-        yield Pair(cpu, _on_npu(cpu))
+        yield Pair(cpu, _on_npu(op, cpu))
 
 
-def _on_npu(cpu: Sample) -> Sample:
-    """The sample on npu; if nothing in it names a device, it asks for one."""
-    npu = cpu.map(to_npu)
-    leaves = tree_leaves(npu.values)
-    if any(leaf is NPU or isinstance(leaf, torch.Tensor | torch.device) for leaf in leaves):
-        return npu
-    return replace(npu, kwargs=npu.kwargs | {"device": NPU})
+def _on_npu(op: Any, cpu: Sample) -> Sample:
+    """The sample on npu; a factory that the sample leaves to the default device is told npu."""
+    npu = cpu.to_npu()
+    if op.name in FACTORIES and "device" not in npu.kwargs:
+        return replace(npu, kwargs=npu.kwargs | {"device": NPU})
+    return npu
 
 
 def call(function: Any, sample: Sample, **more: Any) -> Any:

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from tests.conformance.checks.backward import leaves
 from tests.conformance.checks.check import Check, Tally, cpu_side, each
 from tests.conformance.checks.dtypes import backward_dtypes, forward_dtypes
 from tests.conformance.compare import (
+    assert_same_error,
     assert_same_inputs,
     behaviour,
     expect_equal,
@@ -17,6 +17,10 @@ from tests.conformance.compare import (
 from tests.conformance.samples import Pair, Sample, call, sample_pairs
 
 SAMPLES = 8
+
+# On an accelerator torch takes one fused kernel where the CPU multiplies by a mask
+# (is_fused_kernel_acceptable in ATen/native/Dropout.cpp), so the graph differs, as on torch.cuda.
+FUSED_ON_ACCELERATORS = {"nn.functional.dropout"}
 
 
 def _storage(x: torch.Tensor) -> int | None:
@@ -58,9 +62,19 @@ def _write(result: Any) -> None:
         behaviour(lambda y=y: y.detach().zero_())
 
 
-def _assert_same_relations(when: str, npu: dict[str, Any], cpu: dict[str, Any]) -> None:
-    for name, fact in cpu.items():
-        expect_equal(f"{name} {when}", npu[name], fact)
+def _assert_same_relations(
+    op: Any, when: str, npu: tuple[Any, Sample], cpu: tuple[Any, Sample]
+) -> None:
+    """Compares the relations; after some writes autograd refuses to tell them, on both devices."""
+    at_npu, at_cpu = behaviour(lambda: relations(*npu)), behaviour(lambda: relations(*cpu))
+    assert_same_error(at_npu.error, at_cpu.error)
+    for name, fact in _select(op, at_cpu.result or {}).items():
+        expect_equal(f"{name} {when}", at_npu.result[name], fact)
+
+
+def _select(op: Any, facts: dict[str, Any]) -> dict[str, Any]:
+    fused = op.name in FUSED_ON_ACCELERATORS
+    return {name: fact for name, fact in facts.items() if not fused or name != "autograd functions"}
 
 
 def run(op: Any, dtype: torch.dtype) -> Tally:
@@ -70,17 +84,12 @@ def run(op: Any, dtype: torch.dtype) -> Tally:
     def compare(pair: Pair) -> None:
         with cpu_side():
             expected = call(op, pair.cpu)
-        got = call(op, pair.npu)
-        _assert_same_relations(
-            "after the call", relations(got, pair.npu), relations(expected, pair.cpu)
-        )
-        for result in (expected, got):
+        npu, cpu = (call(op, pair.npu), pair.npu), (expected, pair.cpu)
+        _assert_same_relations(op, "after the call", npu, cpu)
+        for result, _ in (npu, cpu):
             _write(result)
-        _assert_same_relations(
-            "after a write", relations(got, pair.npu), relations(expected, pair.cpu)
-        )
+        _assert_same_relations(op, "after a write", npu, cpu)
         assert_same_inputs(pair.npu.values, pair.cpu.values)
-        expect_equal("wanted gradients", len(leaves(pair.npu)), len(leaves(pair.cpu)))
 
     return each(sample_pairs(op, dtype, requires_grad=backward, at_most=SAMPLES), compare)
 

@@ -19,7 +19,7 @@ from tests.conformance.compare import (
     expect_equal,
     tensors,
 )
-from tests.conformance.samples import NPU, Sample, seed, to_npu
+from tests.conformance.samples import NPU, Sample, seed
 
 
 @dataclass
@@ -56,7 +56,7 @@ def _cases(info: Any, dtype: torch.dtype, *, requires_grad: bool) -> Iterator[Ca
             module.train(training)
             moved = copy.deepcopy(module).to(NPU)
             arguments = _arguments(made)
-            yield Case(module, moved, arguments, arguments.map(to_npu))
+            yield Case(module, moved, arguments, arguments.to_npu())
 
 
 def _forward(module: torch.nn.Module, sample: Sample) -> Any:
@@ -173,7 +173,7 @@ def _run_errors(info: Any, dtype: torch.dtype) -> Tally:
                 return module
             arguments = _arguments(made)
             if device == NPU:
-                arguments = arguments.map(to_npu)
+                arguments = arguments.to_npu()
             return _forward(module.to(device, dtype), arguments)
 
         at_cpu = behaviour(lambda: use("cpu"))

@@ -57,7 +57,7 @@ def _gradients(parameters: list[torch.nn.Parameter], *, sparse: bool) -> list[to
 
 
 def _moved(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return tree_map(to_npu, copy.deepcopy(kwargs))
+    return to_npu(copy.deepcopy(kwargs))
 
 
 def _step(optimizer: Any, parameters: list[torch.nn.Parameter], grads: list[torch.Tensor]) -> Any:
@@ -182,7 +182,7 @@ def _run_errors(info: Any, dtype: torch.dtype) -> Tally:
     moved = []
     for one in drawn("cpu"):
         made = one.optimizer_error_input
-        made.params, made.kwargs = tree_map(to_npu, (made.params, made.kwargs))
+        made.params, made.kwargs = to_npu((made.params, made.kwargs))
         moved.append(one)
     return each(list(zip(wrong, moved, strict=True)), compare)
 

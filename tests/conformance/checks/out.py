@@ -25,6 +25,8 @@ from tests.conformance.samples import Pair, Sample, again, call, sample_pairs, t
 
 SAMPLES = 6
 
+VERSIONS = "versions of the out tensors"
+
 Make = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -69,7 +71,7 @@ def _facts(outs: list[torch.Tensor], pointers: list[int], result: Any) -> dict[s
         "which out tensors stayed where they were": [
             out.data_ptr() == pointer for out, pointer in zip(outs, pointers, strict=True)
         ],
-        "versions of the out tensors": [out._version for out in outs],
+        VERSIONS: [out._version for out in outs],
     }
 
 
@@ -80,12 +82,14 @@ def _into(op: Any, sample: Sample, outs: list[torch.Tensor], packed: Any) -> tup
         warnings.simplefilter("always")
         told = behaviour(lambda: call(op, again(sample), out=packed))
     texts = [message_of(warning.message) for warning in caught]  # type: ignore[arg-type]
-    return told, _facts(outs, pointers, told.result), texts
+    resized = [text for text in texts if "was resized" in text]  # others come once a process
+    return told, _facts(outs, pointers, told.result), resized
 
 
 def _compare_case(op: Any, pair: Pair, expected: Any, make: Make) -> None:
     outs = [make(x) for x in tensors(expected)]
-    npu_outs = [to_npu(out) for out in outs]
+    npu_outs = to_npu(outs)
+    shapes = [out.shape for out in outs]
     at_cpu, cpu_facts, cpu_warnings = _into(op, pair.cpu, outs, _packed(outs, expected))
     at_npu, npu_facts, npu_warnings = _into(op, pair.npu, npu_outs, _packed(npu_outs, expected))
     assert_same_error(at_npu.error, at_cpu.error)
@@ -93,7 +97,10 @@ def _compare_case(op: Any, pair: Pair, expected: Any, make: Make) -> None:
         return
     assert_same(npu_outs, outs, values=has_values(op))
     for name, fact in cpu_facts.items():
-        expect_equal(name, npu_facts[name], fact)
+        # On the CPU torch resizes without the dispatcher (_resize_output in
+        # ATen/native/Resize.cpp), so there, and only there, the version does not count it.
+        if name != VERSIONS or shapes == [x.shape for x in outs]:
+            expect_equal(name, npu_facts[name], fact)
     expect_equal("warnings", npu_warnings, cpu_warnings)
 
 

@@ -23,7 +23,7 @@ BUILD = $(PY) setup.py --quiet build_ext --inplace
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test pytest ctest asan tsan lint tidy-torch format bench clean
+.PHONY: help build demo test pytest ctest conformance asan tsan lint tidy-torch format bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -101,6 +101,10 @@ format: $(LINT_READY) ## Rewrite the sources in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	@$(BIN)/clang-format -i $(CPP_SOURCES)
+
+conformance: build ## Compare npu with the CPU on all of torch's test data, and write docs/conformance.md
+	$(PY) -m tests.conformance run $(CONFORMANCE); status=$$?; \
+	  $(PY) -m tests.conformance report; exit $$status
 
 bench: build ## Run the paired benchmarks against CPU eager
 	$(PY) -m pytest --benchmark -s tests/benchmarks

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 MASKS = {
@@ -118,3 +119,16 @@ def test_multihead_attention_equals_the_cpu(same, need_weights, training) -> Non
 
     mask = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
     same(run, torch.randn(2, 5, 8), mask)
+
+
+def test_attention_under_vmap_equals_the_cpu(same) -> None:
+    detached = [x.detach() for x in _qkv(5, 7)]
+    same(torch.func.vmap(F.scaled_dot_product_attention), *detached)
+
+
+def test_attention_on_fake_tensors_has_the_shape_of_the_real_one(npu) -> None:
+    q, k, v = (x.to(npu) for x in _qkv(5, 7))
+    with FakeTensorMode() as mode:
+        fake = F.scaled_dot_product_attention(*(mode.from_tensor(x) for x in (q, k, v)))
+    real = F.scaled_dot_product_attention(q, k, v)
+    assert (fake.shape, fake.stride(), fake.device) == (real.shape, real.stride(), real.device)

@@ -100,3 +100,8 @@ def test_linear_algebra_on_complex_equals_the_cpu(same) -> None:
         lambda a: [torch.linalg.inv(a), torch.linalg.det(a.mH), torch.linalg.solve(a.conj(), a)], z
     )
     same(lambda a: torch.linalg.eigvals(a), z)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128, torch.complex32], ids=str)
+def test_conj_physical_writes_in_place(same, dtype) -> None:
+    same(lambda x: x.conj_physical_(), torch.randn(3, 5, dtype=torch.complex64).to(dtype))

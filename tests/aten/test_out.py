@@ -132,3 +132,22 @@ def test_a_view_given_as_out_grows_only_by_its_own_storage(npu) -> None:
     x = torch.zeros(4, device=npu)
     torch.arange(4.0, out=x[:4])
     assert x.tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_an_out_that_a_refused_call_has_resized_is_as_on_the_cpu(same) -> None:
+    def run(empty, full):
+        with pytest.raises(RuntimeError, match="single memory location"):
+            torch.cat((empty, full), out=empty)
+        return empty.shape, empty.zero_()
+
+    same(run, torch.zeros(0), torch.ones(4, 6))
+
+
+def test_out_takes_the_conjugate_bit_that_a_solver_sets(same) -> None:
+    a = torch.randn(3, 3, dtype=torch.complex64)
+
+    def run(a, b, out):
+        factors, pivots = torch.linalg.lu_factor(a)
+        return torch.linalg.lu_solve(factors, pivots, b, left=False, adjoint=True, out=out)
+
+    same(run, a, torch.randn(4, 3, dtype=torch.complex64), torch.zeros(4, 3, dtype=a.dtype))

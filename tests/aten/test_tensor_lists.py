@@ -113,3 +113,30 @@ def test_optimizer_steps_equal_the_cpu(same, optimizer, options, mode) -> None:
         return x
 
     same(run, torch.randn(3, 5).requires_grad_())
+
+
+FOREACH_WRITES = {
+    "in_place": lambda xs, out: torch._foreach_abs_(xs),
+    "two_lists": lambda xs, out: torch._foreach_add_(xs, out),
+    "zero": lambda xs, out: torch._foreach_zero_(xs),
+    "copy": lambda xs, out: torch._foreach_copy_(xs, out),
+    "out": lambda xs, out: torch.ops.aten._foreach_abs.out(xs, out=out),
+}
+
+
+@pytest.mark.parametrize("write", FOREACH_WRITES.values(), ids=FOREACH_WRITES.keys())
+def test_foreach_counts_versions_of_what_it_writes(npu, write) -> None:
+    def versions(device):
+        xs, out = ([torch.ones(3, device=device) for _ in range(2)] for _ in range(2))
+        write(xs, out)
+        return [x._version for x in xs + out]
+
+    assert versions(npu) == versions("cpu")
+
+
+def test_backward_refuses_what_foreach_has_overwritten(npu) -> None:
+    x = torch.ones(3, device=npu, requires_grad=True)
+    y = x.exp()
+    torch._foreach_zero_([y.detach()])
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

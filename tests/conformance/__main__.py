@@ -1,10 +1,12 @@
 """The command: `python -m tests.conformance run`, and `report`."""
 
+import json
+import sys
 import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
@@ -13,8 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.conformance import summary
 from tests.conformance.checks import all_items
 from tests.conformance.items import ANY_DTYPE, Item
+from tests.conformance.page import page
 from tests.conformance.pool import run_all
-from tests.conformance.results import read_results, write_result
+from tests.conformance.results import (
+    ROOT,
+    read_results,
+    read_sessions,
+    session,
+    write_result,
+    write_session,
+)
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
 console = Console()
@@ -51,6 +61,8 @@ def is_quick(item: Item) -> bool:
 
 
 Many = list[str] | None
+RESULT_FILE = ROOT / "build" / "conformance.jsonl"
+QUICK_FILE = ROOT / "build" / "conformance_quick.jsonl"
 
 
 @app.command()
@@ -59,57 +71,67 @@ def run(
     check: Annotated[Many, typer.Option(help="Checks.")] = None,
     dtype: Annotated[Many, typer.Option(help="Dtypes, as float32.")] = None,
     database: Annotated[Many, typer.Option(help="op_db, foreach_db, module_db, optim_db.")] = None,
-    quick: Annotated[bool, typer.Option(help="Only the quick set.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only the quick set.")] = False,
     jobs: Annotated[int, typer.Option(help="Worker processes.")] = 2,
-    timeout: Annotated[float, typer.Option(help="Seconds an item may take.")] = 120,
-    out: Annotated[Path, typer.Option(help="The result file.")] = Path("build/conformance.jsonl"),
+    timeout: Annotated[float, typer.Option(help="Seconds an item may take.")] = 300,
+    out: Annotated[Path, typer.Option(help="The result file.")] = RESULT_FILE,
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start anew.")] = False,
 ) -> None:
-    """Run the items that have no result yet, and show a summary; exit code 1 if one failed."""
+    """Run the items that have not passed yet, and show a summary; exit code 1 if one failed."""
+    start = time.monotonic()
     items = selected(only or [], check or [], dtype or [], database or [])
     items = [item for item in items if is_quick(item)] if quick else items
     out.parent.mkdir(parents=True, exist_ok=True)
     if fresh:
         out.unlink(missing_ok=True)
-    known = {result.item for result in read_results(out)}
-    todo = [item for item in items if item not in known]
-    _run(todo, jobs, timeout, out)
+    done = {result.item for result in read_results(out) if result.result != "failed"}
+    with out.open("a") as file:
+        _run([item for item in items if item not in done], jobs, timeout, file)
+        command = " ".join(["python -m tests.conformance", *sys.argv[1:]])
+        write_session(file, session(command, jobs, start))
     wanted = set(items)
     results = [result for result in read_results(out) if result.item in wanted]
     summary.show(console, results)
     raise typer.Exit(any(result.result == "failed" for result in results))
 
 
-def _run(todo: list[Item], jobs: int, timeout_s: float, out: Path) -> None:
-    # Drawn only when a result comes in: a thread of its own would be lost in forked workers.
+def _run(todo: list[Item], jobs: int, timeout_s: float, file: TextIO) -> None:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    start = time.monotonic()
-    failed = 0
-    with Progress(*columns, console=console, auto_refresh=False) as progress, out.open("a") as file:
+    # Drawn when a result comes in: a thread that draws would be lost in forked workers.
+    with Progress(*columns, console=console, auto_refresh=False) as progress:
         bar = progress.add_task("conformance", total=len(todo))
+        failed, drawn = 0, 0.0
         for result in run_all(todo, jobs, timeout_s):
             write_result(file, result)
             failed += result.result == "failed"
             description = f"{result.item.database} {result.item.check}, {failed} failed"
             progress.update(bar, advance=1, description=description)
-            if time.monotonic() - start > 0.5:
+            if time.monotonic() - drawn > 0.5:
                 progress.refresh()
-                start = time.monotonic()
+                drawn = time.monotonic()
+        progress.refresh()
 
 
 @app.command()
 def report(
-    results: Annotated[Path, typer.Option(help="The result file.")] = Path(
-        "build/conformance.jsonl"
-    ),
+    results: Annotated[Path, typer.Option(help="The result file.")] = RESULT_FILE,
+    quick: Annotated[Path, typer.Option(help="That of the quick set, for its time.")] = QUICK_FILE,
+    docs: Annotated[Path, typer.Option(help="Where to write.")] = ROOT / "docs",
 ) -> None:
-    """Write docs/conformance.json and docs/conformance.md from a result file."""
-    raise NotImplementedError(results)
+    """Write conformance.json and conformance.md from a result file."""
+    told = summary.summarise(
+        sorted(read_results(results), key=lambda result: result.item),
+        read_sessions(results),
+        read_sessions(quick),
+    )
+    (docs / "conformance.json").write_text(json.dumps(told, indent=1) + "\n")
+    (docs / "conformance.md").write_text(page(told))
+    console.print(f"{docs / 'conformance.md'}: {told['total']}")
 
 
 if __name__ == "__main__":

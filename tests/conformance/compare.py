@@ -131,7 +131,8 @@ def message_of(error: Exception) -> str:
     text = str(error).split("\nException raised from")[0]
     text = re.sub(r"\bnpu(:\d+)?\b", "cpu", text, flags=re.IGNORECASE)
     text = re.sub(r"\bprivateuse(one|1)\b", "cpu", text, flags=re.IGNORECASE)
-    return text.replace(", device='cpu'", "").strip()  # a printed tensor
+    # A printed tensor, and the name of a tensor's type.
+    return text.replace(", device='cpu'", "").replace("torch.cpu.", "torch.").strip()
 
 
 def assert_same_error(npu: Exception | None, cpu: Exception | None) -> None:

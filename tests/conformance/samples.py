@@ -146,7 +146,8 @@ def _resolved(options: LinearCrossEntropyOptions) -> LinearCrossEntropyOptions:
 
 
 def _scattered(leaf: Any) -> Any:
-    return noncontiguous_like(leaf) if isinstance(leaf, torch.Tensor) else leaf
+    strided = isinstance(leaf, torch.Tensor) and leaf.layout == torch.strided
+    return noncontiguous_like(leaf) if strided else leaf
 
 
 def sample_pairs(

@@ -145,6 +145,9 @@ void HostViews::follow(const at::Tensor& tensor) {
       }
     }
     if (C10_UNLIKELY(!same_geometry(written, *npu))) copy_geometry(written, *npu);
+    // Solvers may leave the conjugate of their answer in an out tensor, and its bit set.
+    if (C10_UNLIKELY(written.is_conj() != npu->is_conj())) npu->_set_conj(written.is_conj());
+    if (C10_UNLIKELY(written.is_neg() != npu->is_neg())) npu->_set_neg(written.is_neg());
     return;
   }
 }

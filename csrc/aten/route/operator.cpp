@@ -102,6 +102,9 @@ Operator read(const c10::OperatorHandle& handle) {
     allow_host_tensors(entry);
   entry.asks_requires_grad =
       std::ranges::find(kAskRequiresGrad, schema.name()) != kAskRequiresGrad.end();
+  // ADInplaceOrView, which bumps versions of other operators, does not know written lists. On the
+  // CPU the per-tensor operators inside bump them, on torch.cuda the kernels do.
+  entry.counts_versions = schema.name().starts_with("aten::_foreach_");
   entry.draws_default_random = !takes_generator && handle.hasTag(at::Tag::nondeterministic_seeded);
   entry.answers_host = needs_values(handle);
   return entry;

@@ -51,11 +51,20 @@ IValue to_host(const IValue& value, ArgumentKind kind, c10::DeviceIndex device, 
   }
 }
 
-void follow(const IValue& value, ArgumentKind kind, HostViews& views) {
+void follow(const IValue& value, const Operator& op, ArgumentKind kind, HostViews& views) {
   if (kind == ArgumentKind::kTensor && value.isTensor()) {
     views.follow(value.toTensor());
   } else if (kind == ArgumentKind::kTensorList) {
-    for (const at::Tensor& tensor : value.toTensorList()) views.follow(tensor);
+    for (const at::Tensor& tensor : value.toTensorList()) {
+      views.follow(tensor);
+      if (op.counts_versions) tensor.unsafeGetTensorImpl()->bump_version();
+    }
+  }
+}
+
+void follow_written(const Operator& op, c10::ArrayRef<IValue> arguments, HostViews& views) {
+  for (std::size_t i = 0; i < op.arguments.size(); ++i) {
+    if (op.arguments[i].written) follow(arguments[i], op, op.arguments[i].kind, views);
   }
 }
 
@@ -141,12 +150,16 @@ void route(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, Stack* s
     stack->push_back(to_host((*stack)[first + i], op.arguments[i].kind, device.index(), views));
   }
   const Target target = target_of(op, c10::ArrayRef<IValue>(*stack).slice(first, arity));
-  call_host(handle, keys, op, stream, target, stack);
+  try {
+    call_host(handle, keys, op, stream, target, stack);
+  } catch (...) {
+    // A kernel may have resized an argument, and so freed its bytes, before it refused.
+    follow_written(op, c10::ArrayRef<IValue>(*stack).slice(first, arity), views);
+    throw;
+  }
 
   const std::size_t returned = first + arity;
-  for (std::size_t i = 0; i < arity; ++i) {
-    if (op.arguments[i].written) follow((*stack)[first + i], op.arguments[i].kind, views);
-  }
+  follow_written(op, c10::ArrayRef<IValue>(*stack).slice(first, arity), views);
   for (std::size_t i = returned; i < stack->size() && target == Target::kNpu; ++i)
     result_to_npu((*stack)[i], views);
 

@@ -22,8 +22,10 @@ def _compiled(op: Any, sample: Sample) -> Any:
 
 
 def run(op: Any, dtype: torch.dtype) -> Tally:
-    """Compares the compiled call; a sample that the CPU cannot compile, or compiles to something
-    else than it does eagerly, is refused.
+    """Compares the compiled call.
+
+    A sample that the CPU cannot compile, or compiles to something else than it does eagerly, is
+    refused by the CPU.
     """
 
     def compare(pair: Pair) -> None:

@@ -63,21 +63,23 @@ def geometry(x: torch.Tensor) -> dict[str, Any]:
     return facts
 
 
-def assert_same_tensor(npu: torch.Tensor, cpu: torch.Tensor, *, values: bool = True) -> None:
+def assert_same_tensor(
+    npu: torch.Tensor, cpu: torch.Tensor, *, values: bool = True, **tolerance: float
+) -> None:
     """Same geometry and, unless `values` is False, the same values within torch's tolerance."""
     expected = geometry(cpu)
     for name, got in geometry(npu).items():
         expect_equal(name, got, expected[name])
     if values:
-        assert_close(npu.detach().cpu(), cpu.detach())
+        assert_close(npu.detach().cpu(), cpu.detach(), **tolerance)
 
 
-def assert_close(got: torch.Tensor, expected: torch.Tensor) -> None:
-    """Equal within torch's tolerance for the dtype; NaN equals NaN."""
+def assert_close(got: torch.Tensor, expected: torch.Tensor, **tolerance: float) -> None:
+    """Equal within `rtol` and `atol`, torch's for the dtype if not given; NaN equals NaN."""
     comparable = expected.layout == torch.strided and expected.dtype != torch.complex32
     if comparable and torch.equal(got, expected):  # nearly always, and a hundred times as fast
         return
-    torch.testing.assert_close(got, expected, equal_nan=True, check_stride=False)
+    torch.testing.assert_close(got, expected, equal_nan=True, check_stride=False, **tolerance)
 
 
 def assert_same_inputs(npu: Any, cpu: Any) -> None:
@@ -86,7 +88,7 @@ def assert_same_inputs(npu: Any, cpu: Any) -> None:
         assert_same_tensor(one, other)
 
 
-def assert_same(npu: Any, cpu: Any, *, values: bool = True) -> None:
+def assert_same(npu: Any, cpu: Any, *, values: bool = True, **tolerance: float) -> None:
     """The same tree: tensors as in assert_same_tensor, other leaves equal."""
     got, got_tree = tree_flatten(npu)
     expected, expected_tree = tree_flatten(cpu)
@@ -95,7 +97,7 @@ def assert_same(npu: Any, cpu: Any, *, values: bool = True) -> None:
         if isinstance(other, torch.Tensor):
             expect(isinstance(one, torch.Tensor), "expected a tensor, got something else")
             expect_equal("device of a result", one.device.type, _on_npu(other.device.type))
-            assert_same_tensor(one, other, values=values)
+            assert_same_tensor(one, other, values=values, **tolerance)
         elif values:
             expect_equal("a result", *(_comparable(leaf) for leaf in (one, other)))
 

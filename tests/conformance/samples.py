@@ -88,7 +88,9 @@ class Mover:
         if not isinstance(leaf, torch.Tensor) or leaf.device.type != "cpu":
             return leaf
         if id(leaf) not in self.moved:
-            self.moved[id(leaf)] = self._move(leaf).requires_grad_(leaf.requires_grad)
+            moved = self._move(leaf).requires_grad_(leaf.requires_grad)
+            moved.grad = self(leaf.grad) if leaf.is_leaf else None
+            self.moved[id(leaf)] = moved
         return self.moved[id(leaf)]
 
     def _move(self, leaf: torch.Tensor) -> torch.Tensor:
@@ -120,7 +122,7 @@ def _plain(sample: Any) -> Sample:
     return Sample(sample.input, sample.args, sample.kwargs, getattr(sample, "name", ""))
 
 
-def _prepared(leaf: Any) -> Any:
+def same_meaning(leaf: Any) -> Any:
     """What makes a sample mean the same on both devices.
 
     Views forget their bases, which could not be moved with them. linear_cross_entropy, left to
@@ -164,7 +166,7 @@ def sample_pairs(
         seed(0)
         # Not op.sample_inputs(): it walks the call stack to name the test that asks.
         for sample in op.sample_inputs_func(op, device, dtype, requires_grad):
-            drawn = _plain(sample).map(_prepared)
+            drawn = _plain(sample).map(same_meaning)
             yield drawn.map(_scattered) if noncontiguous else drawn
 
     if op.name in DRAWN_FOR_EACH_DEVICE:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.testing._internal.common_modules import ModuleErrorEnum
 from torch.testing._internal.common_utils import freeze_rng_state
+from torch.utils._pytree import tree_map
 
 from tests.conformance.checks.backward import differentiable
 from tests.conformance.checks.check import Check, CpuRefuses, Tally, cpu_side, each
@@ -19,7 +20,13 @@ from tests.conformance.compare import (
     expect_equal,
     tensors,
 )
-from tests.conformance.samples import NPU, Sample, seed
+from tests.conformance.samples import NPU, Sample, same_meaning, seed
+
+# On the CPU, and only there, torch multiplies the inputs of all steps at once (FullLayer in
+# ATen/native/RNN.cpp) and composes the cells that accelerators fuse, so sums are rounded in another
+# order; second gradients are large enough to show it.
+RECURRENT = {"GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell"}
+RECURRENT_TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 
 
 @dataclass
@@ -37,8 +44,12 @@ class Case:
         return type(self.cpu).__name__, self.cpu.training, self.arguments.values
 
 
+def _inputs(made: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return tuple(made.args), dict(made.kwargs)
+
+
 def _arguments(made: Any) -> Sample:
-    return Sample(None, tuple(made.forward_input.args), dict(made.forward_input.kwargs))
+    return Sample(None, *_inputs(made.forward_input))
 
 
 def _cases(info: Any, dtype: torch.dtype, *, requires_grad: bool) -> Iterator[Case]:
@@ -50,9 +61,9 @@ def _cases(info: Any, dtype: torch.dtype, *, requires_grad: bool) -> Iterator[Ca
         for made in inputs:
             if made.forward_input is None:
                 continue
-            constructor = made.constructor_input
+            args, kwargs = tree_map(same_meaning, _inputs(made.constructor_input))
             seed(0)
-            module = info.module_cls(*constructor.args, **constructor.kwargs).to(dtype)
+            module = info.module_cls(*args, **kwargs).to(dtype)
             module.train(training)
             moved = copy.deepcopy(module).to(NPU)
             arguments = _arguments(made)
@@ -110,7 +121,9 @@ def _run_backward(info: Any, dtype: torch.dtype, *, second: bool = False) -> Tal
     def compare(case: Case) -> None:
         with cpu_side():
             expected = _gradients(case.cpu, case.arguments, second=second)
-        assert_same(_gradients(case.npu, case.npu_arguments, second=second), expected)
+        got = _gradients(case.npu, case.npu_arguments, second=second)
+        recurrent = second and type(case.cpu).__name__ in RECURRENT
+        assert_same(got, expected, **(RECURRENT_TOLERANCE if recurrent else {}))
 
     return each(_cases(info, dtype, requires_grad=True), compare)
 

@@ -74,13 +74,14 @@ def run(
     quick: Annotated[bool, typer.Option("--quick", help="Only the quick set.")] = False,
     jobs: Annotated[int, typer.Option(help="Worker processes.")] = 2,
     timeout: Annotated[float, typer.Option(help="Seconds an item may take.")] = 300,
-    out: Annotated[Path, typer.Option(help="The result file.")] = RESULT_FILE,
+    out: Annotated[Path | None, typer.Option(help="The result file; one in build/.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start anew.")] = False,
 ) -> None:
     """Run the items that have not passed yet, and show a summary; exit code 1 if one failed."""
     start = time.monotonic()
     items = selected(only or [], check or [], dtype or [], database or [])
     items = [item for item in items if is_quick(item)] if quick else items
+    out = out or (QUICK_FILE if quick else RESULT_FILE)
     out.parent.mkdir(parents=True, exist_ok=True)
     if fresh:
         out.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ class Configuration:
 
 
 def _configurations(info: Any, dtype: torch.dtype) -> list[Configuration]:
-    """torch's for the CPU; and foreach, which torch offers on accelerators only, said outright.
+    """Torch's for the CPU; and foreach, which torch offers on accelerators only, said outright.
 
     Left to choose, torch takes foreach on npu and not on the CPU, and rounds in another order.
     """

@@ -69,7 +69,8 @@ def _run(summary: dict[str, Any]) -> str:
 ## The last full run
 
 `{summary["command"]}`, torch {summary["torch"]}, commit {summary["commit"]}, {summary["jobs"]} worker processes:
-{_minutes(summary["wall_seconds"])}; the quick set alone: {_minutes(summary["quick_wall_seconds"])}.
+{_minutes(summary["wall_seconds"])}; the quick set alone: {_minutes(summary["quick_wall_seconds"])}. \
+{summary["items"]} of {summary["all_items"]} items have a result.
 
 {total["passed"]} items passed, {total["failed"]} failed, {total["skipped"]} were skipped, and of {total["cpu_refuses"]} \
 the CPU refuses every sample. {total["samples"]} samples were compared. The numbers are those of

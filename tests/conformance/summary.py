@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.conformance.checks import all_items
 from tests.conformance.items import Result
 from tests.conformance.results import Session
 from tests.conformance.skips import SKIPS, skip_of
@@ -51,6 +52,8 @@ def summarise(
         "jobs": last.jobs,
         "wall_seconds": round(sum(one.wall_s for one in sessions), 1),
         "quick_wall_seconds": round(sum(one.wall_s for one in quick), 1) if quick else None,
+        "items": len(results),
+        "all_items": len(all_items()),
         "total": counts(results),
         "groups": [
             {"database": database, "check": check, "dtype": dtype, **counts(groups[key])}

@@ -68,10 +68,16 @@ c10::Device HostViews::device() const { return backend::npu_device(stream_.devic
 
 at::Tensor HostViews::to_host(const at::Tensor& tensor) {
   if (!tensor.defined() || tensor.device().type() != kNpu) return tensor;
+  if (C10_UNLIKELY(options_.one_view_each)) {
+    for (const Pair& pair : pairs_) {
+      if (pair.npu == tensor.unsafeGetTensorImpl()) return pair.host;
+    }
+  }
   const bool dense =
       tensor.layout() == at::kStrided && !tensor.is_quantized() && !tensor.is_nested();
   at::Tensor host = C10_LIKELY(dense) ? dense_to_host(tensor) : layout_to_host(tensor, *this);
-  if (C10_UNLIKELY(keep_requires_grad_ && tensor.requires_grad())) host.set_requires_grad(true);
+  if (C10_UNLIKELY(options_.keep_requires_grad && tensor.requires_grad()))
+    host.set_requires_grad(true);
   pairs_.push_back({host, tensor.unsafeGetTensorImpl()});
   return host;
 }

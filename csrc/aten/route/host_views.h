@@ -9,12 +9,16 @@
 
 namespace npu_sim::aten {
 
+// Both cost time, so only for kernels that ask.
+struct ViewOptions {
+  bool keep_requires_grad = false;  // views require a gradient where their npu tensors do
+  bool one_view_each = false;  // a tensor that is given twice is one view: resized in both places
+};
+
 class HostViews {
  public:
-  // `keep_requires_grad`: views require a gradient where their npu tensors do. Costs an allocation
-  // a view, so only for kernels that ask.
-  explicit HostViews(runtime::StreamId stream, bool keep_requires_grad = false)
-      : stream_(stream), keep_requires_grad_(keep_requires_grad) {}
+  explicit HostViews(runtime::StreamId stream, ViewOptions options = {})
+      : stream_(stream), options_(options) {}
 
   // The CPU view of an npu tensor; anything else (CPU scalars, undefined) comes back unchanged.
   [[nodiscard]] at::Tensor to_host(const at::Tensor& tensor);
@@ -40,7 +44,7 @@ class HostViews {
   [[nodiscard]] c10::Storage to_npu(const c10::Storage& host);
 
   runtime::StreamId stream_;
-  bool keep_requires_grad_;
+  ViewOptions options_;
   c10::SmallVector<Pair, 4> pairs_;
   c10::SmallVector<std::pair<const c10::StorageImpl*, c10::Storage>, 1> fresh_;
 };

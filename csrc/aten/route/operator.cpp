@@ -93,6 +93,7 @@ Operator read(const c10::OperatorHandle& handle) {
     takes_generator |= kind == ArgumentKind::kGenerator;
     const bool written = argument.alias_info() != nullptr && argument.alias_info()->isWrite();
     entry.arguments.push_back({.kind = kind, .written = written});
+    entry.writes_tensors |= written && kind == ArgumentKind::kTensor;
     if (kind == ArgumentKind::kDevice) entry.device_argument = std::ssize(entry.arguments) - 1;
     entry.indexes |= kind == ArgumentKind::kOptionalTensorList;
   }

@@ -33,6 +33,7 @@ struct Operator {
   Description description;
   bool indexes = false;               // takes a list of optional index tensors
   bool asks_requires_grad = false;    // its CPU kernel decides by requires_grad of its inputs
+  bool writes_tensors = false;        // writes a tensor argument, and may resize it
   bool counts_versions = false;       // torch leaves it to the kernel to bump what it wrote
   bool draws_default_random = false;  // random, but without a Generator argument
   // The host needs the values: a bool, a number, a shape. Of one that indexes: only for a mask.

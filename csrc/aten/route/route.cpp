@@ -142,7 +142,8 @@ void route(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, Stack* s
   const c10::Device device =
       common_device(op, c10::ArrayRef<IValue>(*stack).slice(first, arity), handle.schema());
   const runtime::StreamId stream = runtime::current_stream(device.index());
-  HostViews views(stream, op.asks_requires_grad);
+  HostViews views(
+      stream, {.keep_requires_grad = op.asks_requires_grad, .one_view_each = op.writes_tensors});
 
   // The npu arguments stay below, so that they live until the results are built.
   stack->reserve(first + 2 * arity + op.results);

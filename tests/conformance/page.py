@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the text of a page, 120 columns
 """docs/conformance.md, written from docs/conformance.json."""
 
 from collections import defaultdict

@@ -75,6 +75,18 @@ def test_script_names_the_device(npu) -> None:
     assert make(3, npu).tolist() == [1.0, 1.0, 1.0]
 
 
+def test_script_reads_and_writes_by_mask_and_by_index(npu) -> None:
+    @torch.jit.script
+    def bound(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        x[x < 2] = 1.0
+        x[:, index] = 7.0
+        return x[index]
+
+    index = torch.tensor([2, 0])
+    expected = bound(torch.arange(12.0).view(3, 4), index)
+    assert bound(torch.arange(12.0).view(3, 4).to(npu), index.to(npu)).cpu().equal(expected)
+
+
 def test_fx_graph_runs_on_npu(npu) -> None:
     module = nn.Sequential(nn.Linear(5, 3), nn.ReLU()).to(npu)
     traced = torch.fx.symbolic_trace(module)

@@ -51,7 +51,7 @@ void visit(const c10::IValue& value, const Argument& argument, std::size_t index
     for (const at::Tensor& tensor : value.toTensorList()) visit(tensor, index, search);
   } else if (argument.kind == ArgumentKind::kOptionalTensorList) {
     if (value.isNone()) return;
-    for (const std::optional<at::Tensor>& tensor : value.toOptionalTensorList()) {
+    for (const std::optional<at::Tensor>& tensor : optional_tensors(value)) {
       if (tensor.has_value()) visit(*tensor, index, search);
     }
   }

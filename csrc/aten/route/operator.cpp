@@ -153,4 +153,12 @@ const Operator& operator_of(const c10::OperatorHandle& handle) {
   return entry;
 }
 
+c10::List<std::optional<at::Tensor>> optional_tensors(const c10::IValue& value) {
+  if (C10_LIKELY(value.isOptionalTensorList())) return value.toOptionalTensorList();
+  c10::List<std::optional<at::Tensor>> tensors;
+  for (const c10::IValue& tensor : value.toListRef())
+    tensors.push_back(tensor.toOptional<at::Tensor>());
+  return tensors;
+}
+
 }  // namespace npu_sim::aten

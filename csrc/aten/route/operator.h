@@ -43,4 +43,8 @@ struct Operator {
 // The entry of `handle`; made at its first call. Thread-safe.
 [[nodiscard]] const Operator& operator_of(const c10::OperatorHandle& handle);
 
+// The list of an argument of kind kOptionalTensorList. TorchScript types it `Tensor?[]` with a type
+// object of its own or, if it holds no None, `Tensor[]`; IValue converts neither.
+[[nodiscard]] c10::List<std::optional<at::Tensor>> optional_tensors(const c10::IValue& value);
+
 }  // namespace npu_sim::aten

@@ -43,8 +43,7 @@ IValue to_host(const IValue& value, ArgumentKind kind, c10::DeviceIndex device, 
   switch (kind) {
     case ArgumentKind::kTensor: return views.to_host(value.toTensor());
     case ArgumentKind::kTensorList: return list_to_host(value.toTensorList(), views);
-    case ArgumentKind::kOptionalTensorList:
-      return list_to_host(value.toOptionalTensorList(), views);
+    case ArgumentKind::kOptionalTensorList: return list_to_host(optional_tensors(value), views);
     case ArgumentKind::kDevice:
       return value.toDevice().type() == backend::kNpu ? IValue(c10::Device(c10::kCPU)) : value;
     default: return value;
@@ -106,7 +105,7 @@ bool has_mask(const Operator& op, c10::ArrayRef<IValue> arguments) {
   for (std::size_t i = 0; i < op.arguments.size(); ++i) {
     if (op.arguments[i].kind != ArgumentKind::kOptionalTensorList || arguments[i].isNone())
       continue;
-    for (const std::optional<at::Tensor>& index : arguments[i].toOptionalTensorList()) {
+    for (const std::optional<at::Tensor>& index : optional_tensors(arguments[i])) {
       if (index.has_value() && index->defined() &&
           (index->scalar_type() == at::kBool || index->scalar_type() == at::kByte)) {
         return true;

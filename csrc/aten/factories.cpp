@@ -42,12 +42,19 @@ at::Tensor filled_if_deterministic(at::Tensor out) {
   return out;
 }
 
+// As torch's own factories do (EmptyTensor.cpp), which keep theirs to themselves.
+void warn_of_complex_half(const caffe2::TypeMeta& dtype) {
+  if (C10_LIKELY(!dtype.isScalarType(at::kComplexHalf))) return;
+  TORCH_WARN_ONCE("ComplexHalf support is experimental and many operators don't support it yet.");
+}
+
 at::Tensor empty(IntArrayRef size, std::optional<at::ScalarType> dtype,
                  std::optional<at::Layout> layout, std::optional<c10::Device> device,
                  std::optional<bool> pin_memory, std::optional<at::MemoryFormat> format) {
   const c10::Device target = checked_device(device, pin_memory, layout);
   at::detail::check_size_nonnegative(size);
   const auto meta = c10::scalarTypeToTypeMeta(c10::dtype_or_default(dtype));
+  warn_of_complex_half(meta);
   const std::size_t bytes = at::detail::computeStorageNbytesContiguous(size, meta.itemsize());
   at::Tensor out = make_tensor(bytes, meta, target);
   if (size.size() != 1 || size[0] != 0) out.unsafeGetTensorImpl()->set_sizes_contiguous(size);
@@ -63,6 +70,7 @@ at::Tensor empty_strided(IntArrayRef size, IntArrayRef stride, std::optional<at:
   const c10::Device target = checked_device(device, pin_memory, layout);
   at::detail::check_size_nonnegative(size);
   const auto meta = c10::scalarTypeToTypeMeta(c10::dtype_or_default(dtype));
+  warn_of_complex_half(meta);
   const std::size_t bytes = at::detail::computeStorageNbytes(size, stride, meta.itemsize());
   at::Tensor out = make_tensor(bytes, meta, target);
   out.unsafeGetTensorImpl()->set_sizes_and_strides(size, stride);

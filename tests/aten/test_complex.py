@@ -105,3 +105,14 @@ def test_linear_algebra_on_complex_equals_the_cpu(same) -> None:
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128, torch.complex32], ids=str)
 def test_conj_physical_writes_in_place(same, dtype) -> None:
     same(lambda x: x.conj_physical_(), torch.randn(3, 5, dtype=torch.complex64).to(dtype))
+
+
+@pytest.mark.parametrize("make", [torch.empty, torch.zeros, torch.randn], ids=lambda f: f.__name__)
+def test_complex_half_is_said_to_be_experimental(npu, make) -> None:
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with pytest.warns(UserWarning, match="ComplexHalf support is experimental"):
+            make(3, dtype=torch.chalf, device=npu)
+    finally:
+        torch.set_warn_always(before)

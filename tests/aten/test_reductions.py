@@ -79,7 +79,9 @@ def test_scan_along_a_dimension_equals_the_cpu(same, scan, dim) -> None:
     same(lambda x: scan(x, dim=dim), _values().permute(1, 2, 0))
 
 
-@pytest.mark.parametrize("name", ["sum", "prod", "mean", "any", "all", "logsumexp", "norm", "nansum"])
+@pytest.mark.parametrize(
+    "name", ["sum", "prod", "mean", "any", "all", "logsumexp", "norm", "nansum"]
+)
 def test_reduction_of_nothing_gives_the_identity_of_the_cpu(same, name) -> None:
     same(lambda x: BY_DIM[name](x, dim=0), torch.empty(0, 3))
     same(lambda x: BY_DIM[name](x, dim=1), torch.empty(0, 3))

@@ -23,7 +23,7 @@ BUILD = $(PY) setup.py --quiet build_ext --inplace
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test pytest ctest conformance asan tsan lint tidy-torch format bench clean
+.PHONY: help build demo test pytest ctest conformance asan tsan lint tidy-torch format bench clean upstream
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,10 @@ test: pytest ctest ## Run every test, Python and C++
 
 pytest: build ## Run the Python tests
 	$(PY) -m pytest
+
+# FILES: names under PYTORCH/test; UPSTREAM_FLAGS: --resume, --select, --file-limit ...
+upstream: build ## Run PyTorch's device-generic tests: PYTORCH=checkout FILES="test_view_ops ..."
+	$(PY) tests/upstream/run_upstream.py --pytorch "$(PYTORCH)" $(UPSTREAM_FLAGS) $(FILES)
 
 # $(1): folder under build/, $(2): build type, $(3): sanitizers
 define configure_cpp

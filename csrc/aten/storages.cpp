@@ -1,11 +1,13 @@
 // Operators on storages: set_, record_stream, and the value of a one-element tensor.
 #include <ATen/Context.h>
+#include <ATen/EmptyTensor.h>
 #include <ATen/native/Resize.h>
 #include <ATen/native/ResizeCommon.h>
 #include <ATen/ops/_local_scalar_dense.h>
 #include <ATen/ops/set_native.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "aten/describe/work_of.h"
@@ -20,24 +22,36 @@
 namespace npu_sim::aten {
 namespace {
 
-void grow(const c10::Storage& storage, const at::Tensor& self) {
-  const std::size_t needed =
-      at::detail::computeStorageNbytes(self.sizes(), self.strides(), self.dtype().itemsize(),
-                                       static_cast<std::size_t>(self.storage_offset()));
-  if (self.numel() > 0 && needed > storage.nbytes()) backend::resize_bytes(storage, needed);
+// Before the tensor gets its new shape: when memory is refused, it keeps one that its storage
+// holds.
+void grow(const c10::Storage& storage, const at::Tensor& self, at::IntArrayRef size,
+          at::IntArrayRef stride, std::int64_t offset) {
+  if (std::ranges::find(size, 0) != size.end()) return;
+  const std::size_t item = self.dtype().itemsize();
+  const auto start = static_cast<std::size_t>(offset);
+  const std::size_t needed = stride.data() == nullptr
+                                 ? at::detail::computeStorageNbytesContiguous(size, item, start)
+                                 : at::detail::computeStorageNbytes(size, stride, item, start);
+  if (needed > storage.nbytes()) backend::resize_bytes(storage, needed);
 }
 
 at::Tensor& set_source_storage_offset(at::Tensor& self, at::Storage source, std::int64_t offset,
                                       at::IntArrayRef size, at::IntArrayRef stride) {
+  const c10::Storage before = self.storage();
   at::native::checkSetStorage(self, source, offset, size, stride, /*check_offset_in_bounds=*/false);
   c10::TensorImpl* const impl = self.unsafeGetTensorImpl();
+  try {
+    grow(self.storage(), self, size, stride, offset);
+  } catch (...) {
+    impl->set_storage_keep_dtype(before);
+    throw;
+  }
   if (stride.data() == nullptr) {
     impl->set_storage_offset(offset);
     impl->set_sizes_contiguous(size);
   } else {
     impl->set_sizes_and_strides(size, stride, offset);
   }
-  grow(self.storage(), self);
   return self;
 }
 
@@ -48,8 +62,9 @@ const at::Tensor& resize(const at::Tensor& self, at::IntArrayRef size,
   c10::TensorImpl* const impl = self.unsafeGetTensorImpl();
   const std::size_t before = self.storage().nbytes();
   if (self.sizes() != size) {
+    at::detail::check_size_nonnegative(size);
+    grow(self.storage(), self, size, {}, self.storage_offset());
     impl->set_sizes_contiguous(size);
-    grow(self.storage(), self);
   }
   if (format.has_value()) impl->empty_tensor_restride(*format);
   const at::Context& context = at::globalContext();

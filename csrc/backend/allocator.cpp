@@ -2,6 +2,8 @@
 
 #include <c10/core/Allocator.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 
 #include "backend/backward_thread.h"
@@ -111,6 +113,10 @@ void* allocate_on(runtime::StreamId stream, std::size_t bytes) {
   try {
     return runtime::allocate(stream, bytes);
   } catch (const base::OutOfMemoryError& error) {
+    TORCH_CHECK(bytes <= std::size_t{PTRDIFF_MAX},
+                "npu: expected a size of 0 bytes or more, got one that is negative as a signed "
+                "number, ",
+                static_cast<std::ptrdiff_t>(bytes));
     TORCH_CHECK_WITH(OutOfMemoryError, false, error.what());
   }
 }

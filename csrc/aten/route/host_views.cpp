@@ -1,9 +1,11 @@
 #include "aten/route/host_views.h"
 
+#include <ATen/EmptyTensor.h>
 #include <ATen/ops/_efficientzerotensor.h>
 #include <c10/core/TensorImpl.h>
 
 #include <cstring>
+#include <exception>
 
 #include "aten/route/layouts.h"
 #include "aten/route/tensor_keys.h"
@@ -25,6 +27,23 @@ bool same_geometry(const c10::TensorImpl& a, const c10::TensorImpl& b) {
          a.strides() == b.strides();
 }
 
+// Whether the storage holds every element; not, when torch cannot even count the bytes.
+bool fits(const c10::TensorImpl& tensor) noexcept {
+  if (tensor.numel() == 0) return true;
+  const std::size_t bytes = tensor.unsafe_storage().nbytes();
+  if (C10_LIKELY(tensor.is_contiguous())) {
+    return static_cast<std::size_t>(tensor.storage_offset() + tensor.numel()) * tensor.itemsize() <=
+           bytes;
+  }
+  try {
+    return at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(), tensor.itemsize(),
+                                            static_cast<std::size_t>(tensor.storage_offset())) <=
+           bytes;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
 c10::Storage npu_storage(const c10::Storage& host, c10::Device device) {
   return {c10::make_intrusive<backend::NpuStorage>(host, device)};
 }
@@ -40,10 +59,9 @@ c10::Storage move_in(const c10::Storage& host, c10::Device device) {
 
 at::Tensor host_view(const at::Tensor& tensor) {
   const c10::TensorImpl& npu = *tensor.unsafeGetTensorImpl();
-  TORCH_CHECK(
-      npu.unsafe_storage().nbytes() > 0 || npu.numel() == 0,
-      "npu: expected a storage that holds a tensor of shape ", npu.sizes(),
-      ", got one that was resized to 0 bytes; give it memory with untyped_storage().resize_()");
+  TORCH_CHECK(C10_LIKELY(fits(npu)), "npu: expected a storage that holds a tensor of shape ",
+              npu.sizes(), ", got one that was resized to ", npu.unsafe_storage().nbytes(),
+              " bytes; give it memory with untyped_storage().resize_()");
   auto host =
       c10::make_intrusive<c10::TensorImpl>(backend::host_storage(npu.unsafe_storage()),
                                            c10::DispatchKeySet(c10::DispatchKey::CPU), npu.dtype());
@@ -155,6 +173,18 @@ void HostViews::follow(const at::Tensor& tensor) {
     if (C10_UNLIKELY(written.is_conj() != npu->is_conj())) npu->_set_conj(written.is_conj());
     if (C10_UNLIKELY(written.is_neg() != npu->is_neg())) npu->_set_neg(written.is_neg());
     return;
+  }
+}
+
+void HostViews::follow_failed() noexcept {
+  for (const Pair& pair : pairs_) {
+    const c10::TensorImpl& host = *pair.host.unsafeGetTensorImpl();
+    if (!host.has_storage() || !pair.npu->has_storage() || pair.npu->is_nested()) continue;
+    auto* const storage = backend::as_npu(pair.npu->unsafe_storage().unsafeGetStorageImpl());
+    if (storage == nullptr || !storage->is_host(host.unsafe_storage())) continue;
+    storage->follow_host();
+    // torch shapes a result before it asks for the memory, which may have been refused.
+    if (!same_geometry(host, *pair.npu) && fits(host)) copy_geometry(host, *pair.npu);
   }
 }
 

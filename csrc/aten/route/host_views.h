@@ -30,6 +30,10 @@ class HostViews {
   // Writes back what the kernel did to the shape or the storage of a written argument.
   void follow(const at::Tensor& tensor);
 
+  // After a kernel that threw: whatever it has resized, no npu tensor keeps bytes that are gone,
+  // and none has a shape that its storage cannot hold.
+  void follow_failed() noexcept;
+
   // The npu device results go to.
   [[nodiscard]] c10::Device device() const;
 

@@ -11,6 +11,7 @@
 #include "backend/device_type.h"
 #include "backend/generator.h"
 #include "backend/kernel_memory.h"
+#include "backend/process.h"
 #include "runtime/launch.h"
 
 namespace npu_sim::aten {
@@ -135,6 +136,7 @@ void record_kernels(const Operator& op, bool nested, runtime::StreamId stream, c
 }  // namespace
 
 void route(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, Stack* stack) {
+  backend::check_process();  // before any lock that a thread may have held while this was forked
   const Operator& op = operator_of(handle);
   const std::size_t arity = op.arguments.size();
   const std::size_t first = stack->size() - arity;
@@ -153,8 +155,7 @@ void route(const c10::OperatorHandle& handle, c10::DispatchKeySet keys, Stack* s
   try {
     call_host(handle, keys, op, stream, target, stack);
   } catch (...) {
-    // A kernel may have resized an argument, and so freed its bytes, before it refused.
-    follow_written(op, c10::ArrayRef<IValue>(*stack).slice(first, arity), views);
+    views.follow_failed();
     throw;
   }
 

@@ -24,9 +24,14 @@ void put(at::CPUGeneratorImpl& generator, const State& state) {
   generator.set_next_double_normal_sample(state.next_double);
 }
 
+std::mutex& turns() {
+  static auto* const mutex = new std::mutex();  // outlives threads that still dispatch at exit
+  return *mutex;
+}
+
 }  // namespace
 
-RandomScope::RandomScope(c10::DeviceIndex device) : device_(device) { exchange(); }
+RandomScope::RandomScope(c10::DeviceIndex device) : turn_(turns()), device_(device) { exchange(); }
 RandomScope::~RandomScope() { exchange(); }
 
 void RandomScope::exchange() {

@@ -1,5 +1,5 @@
-// Operators that draw from the CPU's default generator without being handed one (native_dropout)
-// must draw from the npu's default generator instead.
+// Operators that draw from the CPU's default generator without being handed one (native_dropout of
+// nested tensors) must draw from the npu's default generator instead.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -9,7 +9,7 @@
 namespace npu_sim::aten {
 
 // Lends the state of the device's default generator to the CPU's default generator, and takes the
-// advanced state back at the end.
+// advanced state back at the end. One at a time in a process: two would take each other's states.
 class RandomScope {
  public:
   explicit RandomScope(c10::DeviceIndex device);
@@ -20,6 +20,7 @@ class RandomScope {
  private:
   void exchange();
 
+  std::unique_lock<std::mutex> turn_;
   c10::DeviceIndex device_;
 };
 

@@ -1,10 +1,11 @@
 """Fixtures of every room: the device, fresh seeds, Python programs of their own."""
 
+import gc
 import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ import pytest
 
 if TYPE_CHECKING:
     import torch
+
+FAILED = pytest.StashKey[bool]()
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -31,6 +34,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="a benchmark; run with --benchmark"))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Notes a failure: its traceback keeps the test's tensors."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Starts every test with torch_npu_sim imported and every generator seeded with 0."""
@@ -40,6 +52,21 @@ def seeded() -> None:
 
     random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_on_the_cards(seeded: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that passed and yet leaves more memory in use on the cards than it found."""
+    from torch_npu_sim import _C
+
+    before = _C.live_blocks()
+    yield
+    if _C.live_blocks() <= before or FAILED in request.node.stash:
+        return
+    request.node.funcargs.clear()
+    gc.collect()
+    left = _C.live_blocks() - before
+    assert left <= 0, f"the test has ended and {left} blocks of npu memory are still in use"
 
 
 @pytest.fixture

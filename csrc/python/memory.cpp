@@ -2,6 +2,7 @@
 #include <string>
 
 #include "python/bindings.h"
+#include "runtime/device.h"
 #include "runtime/memory/caching_allocator.h"
 
 namespace npu_sim::python {
@@ -55,6 +56,17 @@ std::uintptr_t allocate(int device, int stream, std::size_t bytes) {
       runtime::allocate({.device = device, .index = stream}, bytes));
 }
 
+// Blocks in use on all devices.
+std::int64_t live_blocks() {
+  std::int64_t blocks = 0;
+  for (int device = 0; device < runtime::device_count(); ++device) {
+    blocks += runtime::memory_stats(device)
+                  .allocation[static_cast<std::size_t>(runtime::PoolKind::kAll)]
+                  .current;
+  }
+  return blocks;
+}
+
 void deallocate(std::uintptr_t address) {
   void* const pointer = reinterpret_cast<void*>(address);
   if (pointer != nullptr && runtime::allocated_size(pointer) == 0) {
@@ -71,6 +83,7 @@ void deallocate(std::uintptr_t address) {
 void bind_memory(py::module_& module) {
   const auto device = py::arg("device");
   module.def("memory_stats", &memory_stats, device);
+  module.def("live_blocks", &live_blocks);
   module.def("reset_peak_memory_stats", &runtime::reset_peak_memory_stats, device);
   module.def("reset_accumulated_memory_stats", &runtime::reset_accumulated_memory_stats, device);
   module.def("empty_cache", &runtime::empty_cache, device);

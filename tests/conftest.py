@@ -61,7 +61,8 @@ def nothing_left_on_the_cards(seeded: None, request: pytest.FixtureRequest) -> I
 
     before = _C.live_blocks()
     yield
-    if _C.live_blocks() <= before or FAILED in request.node.stash:
+    excused = FAILED in request.node.stash or request.node.get_closest_marker("leaves_memory")
+    if excused or _C.live_blocks() <= before:
         return
     request.node.funcargs.clear()
     gc.collect()

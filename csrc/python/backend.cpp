@@ -3,6 +3,7 @@
 #include <torch/csrc/utils/device_lazy_init.h>
 
 #include "aten/registration.h"
+#include "backend/backward_thread.h"
 #include "backend/device_type.h"
 #include "backend/generator.h"
 #include "backend/kernel_memory.h"
@@ -65,6 +66,11 @@ void bind_backend(py::module_& module) {
     runtime::set_sync_warning([](const char* text) { TORCH_WARN(text); });
   });
   module.def("watch_forks", &watch_forks);
+  module.def("threads_that_allocated", [] {
+    py::list ids;
+    for (const long id : backend::threads_that_allocated()) ids.append(id);
+    return ids;
+  });
   module.def("default_generator", &default_generator, py::arg("device"));
   module.def("host_memory_stats", &host_memory_stats);
   module.def("empty_host_cache", [] { backend::pinned_allocator()->empty_cache(); });

@@ -31,6 +31,20 @@ ENDINGS = {
         "threading.Thread(target=lambda: [torch.ones(4, device='npu').sum() for _ in range(500)])"
         ".start()"
     ),
+    "daemon threads that compute": (
+        "import time\n"
+        "def compute(i):\n"
+        "    w = torch.ones(8, device=f'npu:{i}', requires_grad=True)\n"
+        "    while True: (w * 2).sum().backward(); w.grad.tolist()\n"
+        "for i in range(3): threading.Thread(target=compute, args=(i,), daemon=True).start()\n"
+        "time.sleep(0.2)"
+    ),
+    "a daemon thread that waits after use": (
+        "def use_and_wait():\n"
+        "    x + 1\n"
+        "    threading.Event().wait()\n"
+        "threading.Thread(target=use_and_wait, daemon=True).start()"
+    ),
     "an open trace": "trace = torch_npu_sim.trace(); trace.__enter__()",
     "a destructor that computes": (
         "class Last:\n    def __del__(self): self.x + 1\nlast = Last(); last.x = x"
@@ -56,10 +70,11 @@ def test_an_exception_ends_a_program_with_its_traceback_only(run_python):
 INTERRUPTED = """
 import torch, torch_npu_sim
 x = torch.randn(512, 512, device="npu", requires_grad=True)
-print("ready", flush=True)
+step = 0
 try:
     for step in range(1_000_000):
         (x @ x).softmax(-1).sum().backward()
+        if step == 1: print("ready", flush=True)
 except KeyboardInterrupt:
     print("interrupted after", step > 0)
 before = torch.npu.memory_allocated()

@@ -77,6 +77,14 @@ def test_memory_refused_while_out_is_resized_leaves_a_shape_that_its_storage_hol
         out.zero_()
 
 
+def test_a_shape_past_any_number_leaves_out_as_it_was():
+    for size in (0, 3):
+        out = torch.zeros(size, device="npu")
+        with pytest.raises(RuntimeError, match="overflow"):
+            torch.eye(1 << 62, out=out)
+        assert out.shape == (size,) and (out + 1).tolist() == [1.0] * size
+
+
 @pytest.mark.parametrize(
     "grow",
     [

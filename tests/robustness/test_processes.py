@@ -1,4 +1,4 @@
-"""Worker processes: forks, spawns, fork servers, loaders; a child that dies; tensors that travel."""
+"""Worker processes: forks, spawns, fork servers, loaders; children that die; shared tensors."""
 
 import pytest
 import torch
@@ -116,8 +116,8 @@ def test_children_that_die_are_reported_and_the_parent_goes_on(run_main):
     start = (
         "\n        for way in ('kill', 'raise'):\n"
         "            try: mp.spawn(child, args=(way,))\n"
-        "            except mp.ProcessExitedException as error: print('exited', error.signal_name)\n"
-        "            except mp.ProcessRaisedException as error: print('LinAlgError' in str(error))"
+        "            except mp.ProcessExitedException as e: print('exited', e.signal_name)\n"
+        "            except mp.ProcessRaisedException as e: print('LinAlgError' in str(e))"
     )
     run = run_main(SPAWN.format(body=body, start=start))
     assert run.stdout == "exited SIGKILL\nTrue\n1048576.0\n", run.stderr

@@ -111,8 +111,6 @@ def test_one_graph_goes_backward_in_many_threads(in_threads):
     in_threads(4, work)
     expected = torch.full((32,), 40 * 2 * torch.e)
     torch.testing.assert_close(x.grad.cpu(), expected)
-    del y
-    x.grad = None
 
 
 def test_a_thread_that_only_goes_backward_gets_the_gradient(in_threads):

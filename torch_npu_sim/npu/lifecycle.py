@@ -3,6 +3,7 @@
 So a process may fork as long as it has not used the device, as with torch.cuda.
 """
 
+import atexit
 import functools
 import threading
 import traceback
@@ -11,6 +12,7 @@ from collections.abc import Callable
 import torch
 
 from torch_npu_sim import _C
+from torch_npu_sim.npu.daemon_threads import end_daemon_threads
 
 __all__ = ["default_generators", "init", "is_initialized"]
 
@@ -74,6 +76,7 @@ def _lazy_init() -> None:
             )
         _C.mark_used()
         _C.watch_forks()
+        atexit.register(end_daemon_threads)
         _running.calls = True
         try:
             _run_queued()

@@ -4,6 +4,7 @@
 #include <ATen/ops/_efficientzerotensor.h>
 #include <c10/core/TensorImpl.h>
 
+#include <algorithm>
 #include <cstring>
 #include <exception>
 
@@ -42,6 +43,13 @@ bool fits(const c10::TensorImpl& tensor) noexcept {
   } catch (const std::exception&) {
     return false;
   }
+}
+
+// Whether torch has finished shaping the tensor: it may throw between the sizes and their product.
+bool is_shaped(const c10::TensorImpl& tensor) noexcept {
+  const auto sizes = tensor.sizes();
+  if (std::ranges::any_of(sizes, [](std::int64_t size) { return size < 0; })) return false;
+  return tensor.numel() > 0 || std::ranges::find(sizes, 0) != sizes.end();
 }
 
 c10::Storage npu_storage(const c10::Storage& host, c10::Device device) {
@@ -184,7 +192,8 @@ void HostViews::follow_failed() noexcept {
     if (storage == nullptr || !storage->is_host(host.unsafe_storage())) continue;
     storage->follow_host();
     // torch shapes a result before it asks for the memory, which may have been refused.
-    if (!same_geometry(host, *pair.npu) && fits(host)) copy_geometry(host, *pair.npu);
+    if (!same_geometry(host, *pair.npu) && is_shaped(host) && fits(host))
+      copy_geometry(host, *pair.npu);
   }
 }
 

@@ -23,7 +23,7 @@ BUILD = $(PY) setup.py --quiet build_ext --inplace
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test pytest ctest conformance asan tsan lint tidy-torch format bench clean upstream valgrind conformance-asan
+.PHONY: help build demo test pytest ctest conformance conformance-asan upstream asan tsan lint tidy-torch format bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -86,14 +86,6 @@ asan: $(INSTALLED) ## The same under the address and undefined-behaviour sanitiz
 # Without setarch the thread sanitizer of g++ 12 refuses kernels that randomise addresses widely.
 tsan: $(INSTALLED) ## The same under the thread sanitizer
 	$(call run_cpp_tests,tsan,Debug,thread,$(shell setarch -R true 2>/dev/null && echo setarch -R))
-
-valgrind: $(INSTALLED) ## The same under valgrind: leaks, and reads of what nobody has written (slow)
-	sh scripts/require_debian_file.sh /usr/bin/valgrind valgrind
-	$(call configure_cpp,cpp,Release)
-	$(CMAKE) --build build/cpp
-	for program in $$(find build/cpp/tests -name '*_test' -type f -perm -u+x); do \
-	  echo $$program; valgrind -q --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=definite \
-	    $$program --gtest_brief=1 || exit 1; done
 
 # The extension with sanitizers has a folder and a package of its own: build/release stays as it is.
 ASAN_TORCH := build/asan-torch

@@ -77,6 +77,17 @@ def test_memory_refused_while_out_is_resized_leaves_a_shape_that_its_storage_hol
         out.zero_()
 
 
+def test_out_that_is_an_input_too_is_resized_or_refused_as_on_the_cpu():
+    for device in ("cpu", "npu"):
+        x, y = torch.ones(0, device=device), torch.ones(0, device=device)
+        torch.stack([x, y], out=x)
+        assert x.shape == (2, 0)
+        x, y = torch.ones((), device=device), torch.ones(0, device=device)
+        with pytest.raises(RuntimeError):
+            torch.add(x, y, out=x)
+        assert x.shape == ()
+
+
 def test_a_shape_past_any_number_leaves_out_as_it_was():
     for size in (0, 3):
         out = torch.zeros(size, device="npu")

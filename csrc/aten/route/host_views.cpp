@@ -4,7 +4,7 @@
 #include <ATen/ops/_efficientzerotensor.h>
 #include <c10/core/TensorImpl.h>
 
-#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <exception>
 
@@ -47,9 +47,11 @@ bool fits(const c10::TensorImpl& tensor) noexcept {
 
 // Whether torch has finished shaping the tensor: it may throw between the sizes and their product.
 bool is_shaped(const c10::TensorImpl& tensor) noexcept {
-  const auto sizes = tensor.sizes();
-  if (std::ranges::any_of(sizes, [](std::int64_t size) { return size < 0; })) return false;
-  return tensor.numel() > 0 || std::ranges::find(sizes, 0) != sizes.end();
+  std::int64_t product = 1;
+  for (const std::int64_t size : tensor.sizes()) {
+    if (size < 0 || __builtin_mul_overflow(product, size, &product)) return false;
+  }
+  return product == tensor.numel();
 }
 
 c10::Storage npu_storage(const c10::Storage& host, c10::Device device) {

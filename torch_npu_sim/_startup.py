@@ -58,6 +58,7 @@ def start() -> None:
     )
     _set_checkpoint_device()
     importlib.import_module("torch_npu_sim.npu.dlpack").install()
+    importlib.import_module("torch_npu_sim.compile").arm()
     if os.environ.get("NPU_SIM_CHIP"):
         importlib.import_module("torch_npu_sim.presets").apply_environment()
 

@@ -11,5 +11,6 @@ PYBIND11_MODULE(_C, module) {
   bind_mem_pool(module);
   bind_memory_history(module);
   bind_trace(module);
+  bind_fused_kernel(module);
   bind_backend(module);
 }

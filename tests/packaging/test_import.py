@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[2]
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 # Each costs a tenth of a second or more, or belongs to a command rather than to the device.
-HEAVY = ["typer", "rich", "yaml", "transformers", "pandas", "matplotlib", "torch._inductor"]
+HEAVY = [
+    *("typer", "rich", "yaml", "transformers", "pandas", "matplotlib"),
+    *("torch._dynamo", "torch._inductor"),
+]
 
 
 def test_import_torch_alone_makes_npu_available(run_python: RunPython) -> None:

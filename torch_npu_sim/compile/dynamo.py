@@ -5,6 +5,7 @@ each of them, next to the rows that torch has for cuda and xpu.
 """
 
 import inspect
+import pkgutil
 from typing import Any
 
 import torch
@@ -39,6 +40,10 @@ _CONSTANT = (
 )
 # Nodes of the graph, run each time.
 _IN_GRAPH = ("current_device", "current_stream", "default_stream", "stream", "synchronize")
+# Plain Python that a graph may contain: torch.npu.amp.autocast.
+_TRACED_MODULES = ("amp", "autocast")
+
+
 class NpuInterface(DeviceInterface):
     """torch.npu under the names that dynamo and Inductor use for any device."""
 
@@ -128,10 +133,15 @@ def _add_rules() -> None:
     # The graph ends before all others, as before torch.cuda's: they change what is traced later, or
     # ask about memory that a graph does not have yet.
     for name in (*npu.__all__, "_exchange_device", "_maybe_exchange_device"):
-        if inspect.isfunction(getattr(npu, name, None)):
+        function = getattr(npu, name, None)
+        if inspect.isfunction(function) and not _is_traced(function.__module__):
             rules.setdefault(f"torch.npu.{name}", SkipFunctionVariable)
     trace_rules.torch_name_rule_map.append(rules)
     trace_rules.clear_lru_cache()
+    # Frames of these modules are not compiled when they run between graphs.
+    for module in pkgutil.iter_modules(npu.__path__):
+        if not _is_traced(f"{npu.__name__}.{module.name}"):
+            trace_rules.add(f"{npu.__name__}.{module.name}")
     for name in _CONSTANT:
         torch_variables.constant_fold_functions[getattr(npu, name)] = None
     for table in (
@@ -139,6 +149,10 @@ def _add_rules() -> None:
         torch_variables.constant_fold_functions_need_guards,
     ):
         table[npu.current_device] = None
+
+
+def _is_traced(module: str) -> bool:
+    return module.removeprefix(f"{npu.__name__}.") in _TRACED_MODULES
 
 
 def _add_handlers() -> None:

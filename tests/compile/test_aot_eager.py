@@ -50,7 +50,9 @@ def test_a_custom_function_keeps_its_backward(npu: Any) -> None:
             return grad * 3 * ctx.saved_tensors[0]  # 3, not 2: this and no other rule was used
 
     x = torch.randn(5, device=npu, requires_grad=True)
-    torch.compile(lambda x: Square.apply(x).sum(), backend="aot_eager", fullgraph=True)(x).backward()
+    torch.compile(lambda x: Square.apply(x).sum(), backend="aot_eager", fullgraph=True)(
+        x
+    ).backward()
     torch.testing.assert_close(x.grad, 3 * x.detach())
 
 

@@ -1,4 +1,4 @@
-"""Dynamo traces torch.npu as it traces torch.cuda: in one graph, or with a break at the same place."""
+"""Dynamo traces torch.npu as it traces torch.cuda: in one graph, or with a break at one place."""
 
 from collections.abc import Callable
 from typing import Any
@@ -127,7 +127,9 @@ def test_the_interface_answers_for_the_device(name: str) -> None:
     assert interface.get_compute_capability() == torch.npu.get_device_name()
 
 
-def test_npu_is_made_known_when_torch_was_compiling_before_the_package_came(run_python: Any) -> None:
+def test_npu_is_made_known_when_torch_was_compiling_before_the_package_came(
+    run_python: Any,
+) -> None:
     code = (
         "import torch; torch.compile(lambda x: x + 1, backend='eager')(torch.ones(2));"
         "import torch_npu_sim;"

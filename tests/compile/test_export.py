@@ -13,6 +13,7 @@ from torch_npu_sim.testing.tiny_models import make_inputs, make_model
 
 class Net(nn.Module):
     def __init__(self) -> None:
+        """Makes the layers."""
         super().__init__()
         self.convolution = nn.Conv2d(3, 4, 3)
         self.linear = nn.Linear(4, 5)

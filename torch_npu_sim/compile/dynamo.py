@@ -47,16 +47,16 @@ _TRACED_MODULES = ("amp", "autocast")
 class NpuInterface(DeviceInterface):
     """torch.npu under the names that dynamo and Inductor use for any device."""
 
-    device = npu.device  # type: ignore[assignment]
-    Event = npu.Event  # type: ignore[assignment]
-    Stream = npu.Stream  # type: ignore[assignment]
+    device = npu.device
+    Event = npu.Event
+    Stream = npu.Stream
     current_device = staticmethod(npu.current_device)
     set_device = staticmethod(npu.set_device)
     device_count = staticmethod(npu.device_count)
-    exchange_device = staticmethod(npu._exchange_device)
-    maybe_exchange_device = staticmethod(npu._maybe_exchange_device)
+    exchange_device = staticmethod(npu._exchange_device)  # type: ignore[assignment]
+    maybe_exchange_device = staticmethod(npu._maybe_exchange_device)  # type: ignore[assignment]
     is_available = staticmethod(npu.is_available)
-    stream = staticmethod(npu.stream)  # type: ignore[assignment]
+    stream = staticmethod(npu.stream)
     current_stream = staticmethod(npu.current_stream)
     set_stream = staticmethod(npu.set_stream)
     synchronize = staticmethod(npu.synchronize)
@@ -142,13 +142,10 @@ def _add_rules() -> None:
     for module in pkgutil.iter_modules(npu.__path__):
         if not _is_traced(f"{npu.__name__}.{module.name}"):
             trace_rules.add(f"{npu.__name__}.{module.name}")
-    for name in _CONSTANT:
-        torch_variables.constant_fold_functions[getattr(npu, name)] = None
-    for table in (
-        torch_variables.constant_fold_functions,
-        torch_variables.constant_fold_functions_need_guards,
-    ):
-        table[npu.current_device] = None
+    folded: Any = torch_variables.constant_fold_functions
+    folded.update(dict.fromkeys(getattr(npu, name) for name in _CONSTANT))
+    guarded: Any = torch_variables.constant_fold_functions_need_guards
+    folded[npu.current_device] = guarded[npu.current_device] = None
 
 
 def _is_traced(module: str) -> bool:

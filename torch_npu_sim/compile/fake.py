@@ -1,7 +1,7 @@
-"""Fake tensors: what torch predicts of an npu operator where its guess for unknown devices is wrong.
+"""Fake tensors: predictions of npu operators, where torch's for unknown devices are wrong.
 
-Kernels on npu are the CPU's, so their results have the CPU's strides. torch predicts the layout of a
-convolution per device, and knows no npu.
+Kernels on npu are the CPU's, so their results have the CPU's strides. torch predicts the layout of
+a convolution per device, and knows no npu.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,11 @@ from typing import Any
 
 import torch
 from torch._subclasses import fake_impls
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    FakeTensor,
+    FakeTensorMode,
+    in_kernel_invocation_manager,
+)
 from torch.utils._pytree import tree_map_only
 
 __all__ = ["install"]
@@ -51,7 +55,7 @@ def _as_on_the_cpu(predict: Callable[..., Any]) -> Callable[..., Any]:
 
 def _on(mode: FakeTensorMode, tensor: FakeTensor, device: torch.device) -> FakeTensor:
     """Returns a fake tensor of the same geometry on another device."""
-    with fake_impls.in_kernel_invocation_manager(mode):
+    with in_kernel_invocation_manager(mode):
         meta = torch.empty_strided(
             tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta"
         )

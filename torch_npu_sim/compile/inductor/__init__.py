@@ -1,4 +1,4 @@
-"""Inductor on npu: its C++ kernels compute the values, and each launch is put on the simulated clock.
+"""Inductor on npu: its C++ kernels compute, and each launch is put on the simulated clock.
 
 `install()` is called once Inductor has been imported (see `torch_npu_sim.compile`).
 """

@@ -1,9 +1,9 @@
 """Where Inductor asks "is this the CPU?" and means "is this generated as C++?".
 
-Inductor has one C++ device. A few of its questions decide how C++ is generated, yet name the CPU; npu
-must get the same answer, or the code generator meets loops and values that it does not know. Each
-is replaced by itself with npu taken as generated in C++, in torch 2.13's private modules; what a
-question has to do with the device itself (allocations, library calls, layouts) is left alone.
+Inductor has one C++ device. A few of its questions decide how C++ is generated, yet name the CPU;
+npu must get the same answer, or the code generator meets loops and values that it does not know.
+Each is replaced by itself with npu taken as generated in C++, in torch 2.13's private modules;
+questions about the device itself (allocations, library calls) are left alone.
 """
 
 from collections.abc import Callable

@@ -44,10 +44,10 @@ _FREE = (
     "partial_accumulate",
 )
 _ONE = (
-    "abs add sub mul neg square relu minimum maximum where to_dtype index_expr value_expr ceil floor "
-    "round trunc trunc_to_int ceil_to_int floor_to_int round_to_int isnan signbit eq ne lt gt le ge "
-    "bitwise_and bitwise_not bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift and_ or_ "
-    "xor lshift rshift logical_not fma mul_rn halide_clamp dot"
+    "abs add sub mul neg square relu minimum maximum where to_dtype index_expr value_expr "
+    "ceil floor round trunc trunc_to_int ceil_to_int floor_to_int round_to_int isnan signbit "
+    "eq ne lt gt le ge bitwise_and bitwise_not bitwise_or bitwise_xor bitwise_left_shift "
+    "bitwise_right_shift and_ or_ xor lshift rshift logical_not fma mul_rn halide_clamp dot"
 ).split()
 _COUNTS: dict[str, tuple[int, int]] = {
     "isinf": (2, 0),
@@ -110,7 +110,11 @@ _BESSEL_NAMES = (
 ).split()
 _RECURRENCE = (96, 1)
 _RECURRENCE_NAMES = [
-    *(f"{kind}_polynomial_{letter}" for letter in "tuvw" for kind in ("chebyshev", "shifted_chebyshev")),
+    *(
+        f"{kind}_polynomial_{letter}"
+        for letter in "tuvw"
+        for kind in ("chebyshev", "shifted_chebyshev")
+    ),
     "hermite_polynomial_h",
     "hermite_polynomial_he",
     "laguerre_polynomial_l",
@@ -153,8 +157,6 @@ _REDUCTIONS: dict[str, tuple[Instructions, int]] = {
 def reduction_instructions(kind: str) -> tuple[Instructions, int]:
     """Returns the instructions an element, and the cross-lane reductions a row, of a reduction."""
     return _REDUCTIONS[kind]
-
-
 
 
 def is_known(name: str) -> bool:

@@ -16,7 +16,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-import sympy
+import sympy  # type: ignore[import-untyped]
 import torch
 from torch._inductor.codegen.common import KernelArgs, RemovedArg
 from torch._inductor.dependencies import MemoryDep, StarDep
@@ -100,9 +100,7 @@ def _rows(nodes: list[SchedulerNode], reductions: int, passes: int) -> str:
 class _Bodies:
     """Instructions of the loop bodies, by the number of elements they run over."""
 
-    loops: dict[sympy.Expr, Instructions] = field(
-        default_factory=lambda: defaultdict(Instructions)
-    )
+    loops: dict[sympy.Expr, Instructions] = field(default_factory=lambda: defaultdict(Instructions))
     reductions: int = 0
     dtypes: set[torch.dtype] = field(default_factory=set)
 
@@ -158,7 +156,9 @@ class _Traffic:
         self._read: dict[str, dict[Any, sympy.Expr]] = defaultdict(dict)
         self._written: dict[str, dict[Any, sympy.Expr]] = defaultdict(dict)
         self._readers: dict[str, int] = defaultdict(int)
-        inside = {name for sweep in sweeps for node in sweep for name in node.get_buffer_names()}
+        nodes = [node for sweep in sweeps for node in sweep]
+        inside = {name for node in nodes for name in node.get_buffer_names()}
+        self._names = {node.get_name() for node in nodes}
         for sweep in sweeps:
             seen = set()
             for node in sweep:
@@ -167,13 +167,13 @@ class _Traffic:
                         self._access(dep, self._read, scatters=False)
                         seen.add(dep.name)
                 for dep in node.read_writes.writes:
-                    if self._is_in_memory(dep.name):
+                    if self._is_in_memory(dep.name) and self._leaves(dep.name):
                         self._access(dep, self._written, scatters=True)
             for name in seen:
                 self._readers[name] += 1
 
     def passes(self) -> int:
-        """Returns how many loops of the kernel read the same buffer: softmax reads its row thrice."""
+        """Returns how many loops read the same buffer: softmax reads its row thrice."""
         return max(self._readers.values(), default=1)
 
     def code(self) -> str:
@@ -188,6 +188,16 @@ class _Traffic:
                 if key in table and not isinstance(table[key], RemovedArg):
                     return True
         return False
+
+    def _leaves(self, name: str) -> bool:
+        """Returns whether anything but this kernel uses a buffer.
+
+        C++ keeps results of one loop in memory for the next; on a card they stay in its cores.
+        """
+        buffer = V.graph.scheduler.name_to_buf.get(name)
+        if buffer is None or buffer.get_mutations():
+            return True
+        return any(user.get_name() not in self._names for user in buffer.users)
 
     def _access(self, dep: Any, table: dict[str, dict[Any, sympy.Expr]], scatters: bool) -> None:
         if isinstance(dep, MemoryDep) and (dep.is_indirect() or dep.mode is not None):

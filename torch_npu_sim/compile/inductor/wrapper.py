@@ -20,7 +20,7 @@ class NpuPythonWrapper(PythonWrapperCodegen):
 
     def __init__(self) -> None:
         """Begins a wrapper."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._streams_named = False
 
     @staticmethod
@@ -32,6 +32,7 @@ class NpuPythonWrapper(PythonWrapperCodegen):
     ) -> PythonWrapperCodegen:
         """Returns the wrapper of a graph, or of a subgraph of it."""
         if is_subgraph:
+            assert subgraph_name is not None and parent_wrapper is not None
             return NpuSubgraphWrapper(subgraph_name, parent_wrapper, partition_signatures)
         return NpuPythonWrapper()
 
@@ -65,7 +66,7 @@ class NpuPythonWrapper(PythonWrapperCodegen):
         is_pinned: bool = False,
     ) -> str:
         """As for any device, but on the card with its index: there is no guard around the code."""
-        line: str = super().make_allocation(
+        line: str = super().make_allocation(  # type: ignore[no-untyped-call]
             name, device, dtype, shape, stride, allocation_shape, is_pinned
         )
         return line.replace(f"device='{device.type}'", f"device='{device}'", 1)
@@ -85,10 +86,11 @@ class NpuPythonWrapper(PythonWrapperCodegen):
         """
         if not self._streams_named:
             self._streams_named = True
-            self.writeline(f"{DEFAULT_STREAM} = {V.graph.device_ops.current_stream()}")
+            lines = [f"{DEFAULT_STREAM} = {V.graph.device_ops.current_stream()}"]
             for index, user_object in V.graph.scheduler.stream_idx_to_user_obj_idx.items():
                 stream = STREAM_NAME_TEMPLATE.format(stream_idx=index)
-                self.writeline(f"{stream} = get_external_object_by_index({user_object})")
+                lines.append(f"{stream} = get_external_object_by_index({user_object})")
+            self.writelines(lines)  # type: ignore[no-untyped-call]
         return super().codegen_cuda_stream_enter(stream_idx)
 
 

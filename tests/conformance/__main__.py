@@ -87,9 +87,11 @@ def run(
         out.unlink(missing_ok=True)
     done = {result.item for result in read_results(out) if result.result != "failed"}
     with out.open("a") as file:
-        _run([item for item in items if item not in done], jobs, timeout, file)
-        command = " ".join(["python -m tests.conformance", *sys.argv[1:]])
-        write_session(file, session(command, jobs, start))
+        try:
+            _run([item for item in items if item not in done], jobs, timeout, file)
+        finally:  # an interrupted session counts towards the time of the whole
+            command = " ".join(["python -m tests.conformance", *sys.argv[1:]])
+            write_session(file, session(command, jobs, start))
     wanted = set(items)
     results = [result for result in read_results(out) if result.item in wanted]
     summary.show(console, results)
@@ -125,6 +127,8 @@ def report(
     docs: Annotated[Path, typer.Option(help="Where to write.")] = ROOT / "docs",
 ) -> None:
     """Write conformance.json and conformance.md from a result file."""
+    if not read_sessions(results):
+        raise typer.BadParameter(f"expected the result file of a run, got {results}; run first")
     told = summary.summarise(
         sorted(read_results(results), key=lambda result: result.item),
         read_sessions(results),

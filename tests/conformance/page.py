@@ -61,7 +61,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _minutes(seconds: float | None) -> str:
-    return "not measured" if seconds is None else f"{seconds / 60:.1f} minutes"
+    return "not measured" if not seconds else f"{seconds / 60:.1f} minutes"
 
 
 def _run(summary: dict[str, Any]) -> str:

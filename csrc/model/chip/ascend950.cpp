@@ -40,6 +40,9 @@ constexpr SourcedNumber kAscend950pr[] = {
      "hicann/cann-bench@d59d44c fit: element-wise kernels approach 1.255 TB/s of 1.4"},
     {"l2_bytes", 128 * kMib, "hicann/pypto@883e7df platform_config ini"},
     {"l2_bytes_per_s", 5.2e12, "cannmirror/asc-devkit@0da921b: L2 about 5 to 5.2 TB/s"},
+    {"l2_retention", 0.78,
+     "fit: element-wise kernels of hicann/cann-bench@d59d44c leave 51 to 54 MB of what they write "
+     "in L2 when they read as much; range 0.75 to 0.81"},
     {"transaction_bytes", 128, "cannmirror/asc-devkit@0da921b: align to 128 B on 950"},
     {"strided_traffic_limit", 1.5,
      "hicann/cann-bench@d59d44c fit: seven level3/transpose rows; 2.86 would be the asc-devkit "

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "model/chip/l2_spec.h"
 
 namespace npu_sim::model {
 
@@ -69,6 +70,7 @@ struct ChipSpec {
   double hibl_pj_per_byte = 0;
   double link_pj_per_byte = 0;
 
+  L2Spec l2;
   HostSpec host;
 };
 

@@ -40,6 +40,7 @@ constexpr Field kFields[] = {
     {"hibl_mixed_efficiency", "share", 0.01, 1, &ChipSpec::hibl_mixed_efficiency},
     {"l2_bytes", "B", 0, kLargestBytes, &ChipSpec::l2_bytes},
     {"l2_bytes_per_s", "B/s", 1e6, kLargestRate, &ChipSpec::l2_bytes_per_s},
+    {"l2_retention", "share", 0.01, 1, &L2Spec::retention},
     {"transaction_bytes", "B", 1, 1 << 20, &ChipSpec::transaction_bytes},
     {"strided_traffic_limit", "factor", 1, 1e6, &ChipSpec::strided_traffic_limit},
     {"ub_bytes", "B", 1, kLargestBytes, &ChipSpec::ub_bytes},
@@ -70,6 +71,8 @@ template <class Owner, class Chip>
 auto& owner_in(Chip& chip) {
   if constexpr (std::is_same_v<Owner, HostSpec>) {
     return chip.host;
+  } else if constexpr (std::is_same_v<Owner, L2Spec>) {
+    return chip.l2;
   } else {
     return chip;
   }

@@ -33,6 +33,7 @@ constexpr SourcedNumber kH100[] = {
      "ai-dynamo/aiconfigurator@095f58a: 3 us + bytes / (0.8 x peak)"},
     {"l2_bytes", 50 * kMib, "ai-dynamo/aiconfigurator@095f58a h100_sxm.yaml"},
     {"l2_bytes_per_s", 5.5e12, "assumed: published microbenchmarks, range 4e12 to 7e12"},
+    {"l2_retention", 0.8, "assumed: as fitted for the 950, range 0.5 to 1"},
     {"transaction_bytes", 32, "assumed: one 32-byte sector, the burst of an HBM3 pseudo-channel"},
     {"strided_traffic_limit", 1.5, "assumed: as fitted for the 950, range 1 to 4"},
     {"ub_bytes", 228 * kKib, "assumed: shared memory of one multiprocessor, range 100 to 228 KiB"},

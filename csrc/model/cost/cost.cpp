@@ -13,7 +13,8 @@ KernelTime cost(const Work& work, const ChipSpec& chip) {
         if constexpr (std::is_same_v<std::decay_t<decltype(kind)>, NoWork>) {
           return KernelTime{};
         } else {
-          return settle(estimate(kind, chip), chip);
+          const Demand demand = estimate(kind, chip);
+          return settle(demand, alone(demand, chip), chip);
         }
       },
       work);

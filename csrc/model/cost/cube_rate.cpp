@@ -54,6 +54,8 @@ void add_product(Demand& demand, double flops, Format a, Format b, const ChipSpe
   const double peak = std::min(cube_peak(a, chip), cube_peak(b, chip));
   if (peak > 0) {
     demand.cube_seconds += flops / (peak * chip.cube_efficiency);
+    // A cube draws the same power whatever format it multiplies: wider ones do fewer a second.
+    demand.cube_flops += flops / peak * chip.cube_fp16_flop_per_s;
     return;
   }
   // One multiply-add instruction a multiply and add. A complex element is two lanes wide, which

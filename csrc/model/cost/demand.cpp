@@ -23,14 +23,12 @@ base::SimTime to_time(double seconds) {
 
 // Energy of the demand: idle power all the time, and each event's own. Power management keeps a
 // card under its TDP, so the sum is cut there.
-base::Picojoules energy_of(const Demand& demand, base::SimTime duration, const ChipSpec& chip) {
+base::Picojoules energy_of(const Demand& demand, double hibl_bytes, base::SimTime duration,
+                           const ChipSpec& chip) {
   const double seconds = static_cast<double>(duration.count()) / kPsPerSecond;
-  // A cube draws the same power whatever format it multiplies: wider formats do fewer a second.
-  const double fp16_flops = demand.cube_seconds * chip.cube_efficiency * chip.cube_fp16_flop_per_s;
-  const double events = fp16_flops * chip.cube_fp16_pj_per_flop +
-                        demand.vector_ops * chip.vector_pj_per_op +
-                        (demand.read_bytes + demand.written_bytes) * chip.hibl_pj_per_byte +
-                        demand.link_bytes * chip.link_pj_per_byte;
+  const double events =
+      demand.cube_flops * chip.cube_fp16_pj_per_flop + demand.vector_ops * chip.vector_pj_per_op +
+      hibl_bytes * chip.hibl_pj_per_byte + demand.link_bytes * chip.link_pj_per_byte;
   const double total = chip.idle_watts * seconds * kPjPerJoule + events;
   const double limit = std::floor(chip.tdp_watts * seconds * kPjPerJoule);
   return base::Picojoules(
@@ -46,29 +44,51 @@ double hibl_seconds(double read, double written, const ChipSpec& chip) {
          chip.hibl_bytes_per_s;
 }
 
-KernelTime settle(const Demand& demand, const ChipSpec& chip) {
+Residency alone(const Demand& demand, const ChipSpec& chip) {
+  const double moved = demand.read_bytes + demand.written_bytes;
+  const double kept = static_cast<double>(chip.l2_bytes) * chip.l2.retention;
+  if (moved <= kept) return {.absorbed_bytes = demand.written_bytes};
+  return {.absorbed_bytes = demand.written_bytes / moved * kept};
+}
+
+KernelTime settle(const Demand& demand, const Residency& residency, const ChipSpec& chip) {
   KernelTime time;
   const auto set = [&time](Pipe pipe, double seconds) {
     time.busy[static_cast<std::size_t>(pipe)] = to_time(seconds);
   };
+  const double moved = demand.read_bytes + demand.written_bytes;
+  const double hibl_read = demand.read_bytes - residency.hit_bytes;
+  const double hibl_written =
+      demand.written_bytes - residency.absorbed_bytes + residency.evicted_bytes;
   set(Pipe::kCube, demand.cube_seconds);
-  set(Pipe::kVector, demand.vector_ops / chip.vector_fp32_op_per_s);
-  set(Pipe::kMte2, demand.l2_bytes / chip.l2_bytes_per_s);
-  set(Pipe::kHibl, hibl_seconds(demand.read_bytes, demand.written_bytes, chip));
+  set(Pipe::kVector,
+      std::max(demand.vector_seconds, demand.vector_ops / chip.vector_fp32_op_per_s));
+  set(Pipe::kMte1, demand.mte1_seconds);
+  set(Pipe::kMte2, demand.mte2_seconds);
+  set(Pipe::kMte3, demand.mte3_seconds);
+  set(Pipe::kFixpipe, demand.fixpipe_seconds);
+  set(Pipe::kL2, std::max(demand.l2_bytes, moved) / chip.l2_bytes_per_s);
+  set(Pipe::kHibl, hibl_seconds(hibl_read, hibl_written, chip));
   set(Pipe::kLink, demand.link_seconds);
   set(Pipe::kHost, demand.host_seconds);
 
   const auto slowest = std::max_element(time.busy.begin(), time.busy.end());
   const base::SimTime work =
       demand.serial ? to_time(demand.link_seconds + demand.host_seconds) : *slowest;
-  time.bound = {.launch = work <= chip.launch_floor,
-                .pipe = static_cast<Pipe>(slowest - time.busy.begin())};
-  time.duration = chip.launch_floor + std::max(work, *slowest);
+  const base::SimTime fixed =
+      chip.launch_floor + to_time(demand.start_seconds + demand.head_seconds + demand.tail_seconds +
+                                  demand.sync_seconds);
+  time.bound = {.launch = work <= fixed, .pipe = static_cast<Pipe>(slowest - time.busy.begin())};
+  time.duration = fixed + std::max(work, *slowest);
 
   time.bytes_read = base::Bytes(whole(demand.read_bytes));
   time.bytes_written = base::Bytes(whole(demand.written_bytes));
+  time.bytes_hit = base::Bytes(whole(residency.hit_bytes));
+  time.bytes_l2 = base::Bytes(whole(std::max(demand.l2_bytes, moved)));
+  time.bytes_hibl_read = base::Bytes(whole(hibl_read));
+  time.bytes_hibl_written = base::Bytes(whole(hibl_written));
   time.flops = base::Flops(whole(demand.flops));
-  time.energy = energy_of(demand, time.duration, chip);
+  time.energy = energy_of(demand, hibl_read + hibl_written, time.duration, chip);
   time.provenance = demand.provenance;
   return time;
 }

@@ -5,20 +5,43 @@
 #include "base/format.h"
 #include "model/chip/chip_spec.h"
 #include "model/cost/kernel_time.h"
+#include "model/memory/residency.h"
 #include "model/work/work.h"
 
 namespace npu_sim::model {
 
+// The plan of a kernel: all that does not depend on what L2 holds, so it can be memoized by Work.
 // Doubles on purpose: products of sizes near 2^40 exceed 64-bit integers, and every operation here
 // is a correctly rounded IEEE one, so the answer is the same on every run and machine.
 struct Demand {
-  double flops = 0;          // reported arithmetic: multiplies and adds, or element operations
-  double cube_seconds = 0;   // at the sustained cube rate
-  double cube_flops = 0;     // in units of the 16-bit rate: what they cost in energy
-  double vector_ops = 0;     // full-rate fp32 lane operations
-  double read_bytes = 0;     // through HiBL, whole transactions
-  double written_bytes = 0;  // through HiBL, whole transactions
-  double l2_bytes = 0;       // pieces that L2 answers, whole transactions
+  double flops = 0;       // reported arithmetic: multiplies and adds, or element operations
+  double cube_flops = 0;  // in units of the 16-bit rate: what the cube's work costs in energy
+  double vector_ops =
+      0;  // full-rate fp32 lane operations: energy, and the vector pipe's least time
+
+  // Pipes of the busiest core, waves included: they overlap with one another and with memory.
+  double cube_seconds = 0;
+  double vector_seconds = 0;  // settle takes at least vector_ops at the card's full rate
+  double mte1_seconds = 0;
+  double mte2_seconds = 0;
+  double mte3_seconds = 0;
+  double fixpipe_seconds = 0;
+
+  // What overlaps with nothing. start: beyond the chip's launch floor, for kinds that start slower
+  // (cube, MIX); head and tail: filling and draining the pipeline, phases of their own; sync: cores
+  // that wait for each other.
+  double start_seconds = 0;
+  double head_seconds = 0;
+  double tail_seconds = 0;
+  double sync_seconds = 0;
+
+  // Bytes in whole transactions. Read and written cross HiBL where L2 neither holds nor absorbs
+  // them; reads that L2 cannot keep until they are wanted again count each time.
+  double read_bytes = 0;
+  double written_bytes = 0;
+  double l2_bytes = 0;   // between L2 and the cores, re-fetches included; at least read + written
+  bool streams = false;  // hint: what it reads is not kept in L2
+
   double link_seconds = 0;
   double link_bytes = 0;
   double host_seconds = 0;
@@ -26,7 +49,13 @@ struct Demand {
   Provenance provenance = Provenance::kRoofline;
 };
 
-[[nodiscard]] KernelTime settle(const Demand& demand, const ChipSpec& chip);
+// The time of `demand` when L2 answers `residency`. Runs at every launch.
+[[nodiscard]] KernelTime settle(const Demand& demand, const Residency& residency,
+                                const ChipSpec& chip);
+
+// What L2 answers a kernel that runs alone on a card whose L2 is full of clean foreign lines: no
+// read hits, and of what it writes the share stays that fits beside what it reads.
+[[nodiscard]] Residency alone(const Demand& demand, const ChipSpec& chip);
 
 // Seconds that `read` and `written` bytes take HiBL. The bytes that can be paired with traffic in
 // the other direction run at the mixed efficiency, the surplus of one direction at the read one.

@@ -4,7 +4,7 @@ namespace npu_sim::model {
 
 std::string_view name(Pipe pipe) {
   constexpr std::array<std::string_view, kPipeCount> kNames = {
-      "cube", "vector", "mte1", "mte2", "mte3", "fixpipe", "hibl", "link", "host"};
+      "cube", "vector", "mte1", "mte2", "mte3", "fixpipe", "l2", "hibl", "link", "host"};
   return kNames[static_cast<std::size_t>(pipe)];
 }
 

@@ -17,11 +17,12 @@ enum class Pipe : std::uint8_t {
   kMte2,     // GM -> L1 or UB
   kMte3,     // UB -> GM
   kFixpipe,  // L0C -> GM
+  kL2,       // between L2 and the cores, reads and writes together
   kHibl,     // device memory, reads and writes together
   kLink,     // host or peer link
   kHost,     // host work of an operator the card lacks
 };
-inline constexpr std::size_t kPipeCount = 9;
+inline constexpr std::size_t kPipeCount = 10;
 
 [[nodiscard]] std::string_view name(Pipe pipe);  // "cube", "hibl" ...
 
@@ -46,8 +47,12 @@ struct KernelTime {
   base::SimTime duration{};                      // from start to end, alone on the card
   std::array<base::SimTime, kPipeCount> busy{};  // each at most `duration`
   Bound bound{};
-  base::Bytes bytes_read{};
-  base::Bytes bytes_written{};
+  base::Bytes bytes_read{};          // by the kernel, whole transactions, from L2 or through it
+  base::Bytes bytes_written{};       // by the kernel, into L2 or through it
+  base::Bytes bytes_hit{};           // of bytes_read: L2 held them
+  base::Bytes bytes_l2{};            // between L2 and the cores, re-fetches included
+  base::Bytes bytes_hibl_read{};     // from device memory
+  base::Bytes bytes_hibl_written{};  // to device memory, evicted lines of earlier kernels included
   base::Flops flops{};
   base::Picojoules energy{};
   Provenance provenance = Provenance::kRoofline;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/cost/cost.h"
+#include "model/cost/demand.h"
 
 namespace npu_sim::model {
 namespace {
@@ -15,9 +16,10 @@ const ChipSpec& card() {
   return chip;
 }
 
+// As if L2 neither held nor absorbed anything.
 double hibl_us(Bytes read, Bytes written) {
-  return base::to_us(
-      cost(UndescribedWork{.read = read, .written = written}, card()).busy_of(Pipe::kHibl));
+  constexpr double kUsPerSecond = 1e6;
+  return kUsPerSecond * hibl_seconds(number(read), number(written), card());
 }
 
 TEST(HiblTime, ReadsAloneRunAtTheReadEfficiency) {
@@ -75,7 +77,7 @@ TEST(Gather, ATableThatFitsL2CrossesHiblOnce) {
   work.table = Bytes(8'000'000);
   const KernelTime time = cost(work, card());
   EXPECT_EQ(time.bytes_read.count(), 8'000'000 + 8'000'000);  // table and index
-  EXPECT_GT(time.busy_of(Pipe::kMte2), SimTime(0));           // the pieces come from L2
+  EXPECT_GT(time.busy_of(Pipe::kL2), SimTime(0));             // the pieces come from L2
   work.table = Bytes(card().l2_bytes + 1);
   EXPECT_EQ(cost(work, card()).bytes_read.count(), 128'000'000 + 8'000'000);
 }

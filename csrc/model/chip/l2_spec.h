@@ -1,0 +1,10 @@
+// How a chip's L2 keeps what passes through it.
+#pragma once
+
+namespace npu_sim::model {
+
+struct L2Spec {
+  double retention = 1;  // share of l2_bytes that the latest traffic occupies
+};
+
+}  // namespace npu_sim::model

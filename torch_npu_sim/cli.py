@@ -98,6 +98,36 @@ def run(
     raise typer.Exit(code)
 
 
+@app.command()
+def validate(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Measurements as CSV; those that ship with the package if left out."),
+    ] = None,
+    chip: Annotated[
+        list[str] | None, typer.Option("--chip", help="Only rows of this preset; repeatable.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="Only rows of this kind; repeatable.")
+    ] = None,
+    single_kernel: Annotated[
+        bool, typer.Option("--single-kernel", help="Only rows that are one kernel on the card.")
+    ] = False,
+    worst: Annotated[int, typer.Option("--worst", help="Rows farthest off to list.")] = 10,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all rows as JSON.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write all rows as CSV.")] = None,
+) -> None:
+    """Compare simulated times with published measurements."""
+    from torch_npu_sim.validation.command import Selection
+    from torch_npu_sim.validation.command import run as run_validation
+
+    selection = Selection(tuple(chip or ()), tuple(kind or ()), single_kernel)
+    try:
+        run_validation(file, selection, worst, {"json": json, "csv": csv})
+    except (ValueError, OSError) as error:
+        raise _fail(error) from error
+
+
 def main() -> None:
     """Entry point of the command."""
     app()

@@ -12,5 +12,7 @@ PYBIND11_MODULE(_C, module) {
   bind_memory_history(module);
   bind_trace(module);
   bind_fused_kernel(module);
+  bind_work(module);
+  bind_describe(module);
   bind_backend(module);
 }

@@ -5,25 +5,15 @@
 
 #include "model/work/name.h"
 #include "python/bindings.h"
+#include "python/work.h"
 
 namespace npu_sim::python {
 namespace {
 
 namespace py = pybind11;
 
-// pipe -> busy picoseconds, idle pipes left out
-py::dict busy_pipes(const model::KernelTime& time) {
-  py::dict out;
-  for (std::size_t i = 0; i < model::kPipeCount; ++i) {
-    if (time.busy[i].count() == 0) continue;
-    out[py::str(std::string(model::name(static_cast<model::Pipe>(i))))] = time.busy[i].count();
-  }
-  return out;
-}
-
-py::dict to_dict(const runtime::KernelRecord& record) {
-  const model::KernelTime& time = record.time;
-  py::dict out;
+py::dict row_of(const runtime::KernelRecord& record) {
+  py::dict out = to_dict(record.time);
   out["op"] = record.op;
   out["name"] = record.name;
   out["device"] = record.stream.device;
@@ -31,14 +21,6 @@ py::dict to_dict(const runtime::KernelRecord& record) {
   out["issued_ps"] = record.issued.count();
   out["start_ps"] = record.start.count();
   out["end_ps"] = record.end.count();
-  out["alone_ps"] = time.duration.count();
-  out["bound"] = model::name(time.bound);
-  out["pipes_ps"] = busy_pipes(time);
-  out["bytes_read"] = time.bytes_read.count();
-  out["bytes_written"] = time.bytes_written.count();
-  out["flops"] = time.flops.count();
-  out["energy_pj"] = time.energy.count();
-  out["provenance"] = model::name(time.provenance);
   out["work"] = model::to_text(record.work);
   return out;
 }
@@ -49,7 +31,7 @@ py::dict stop_trace(std::int64_t id) {
     return runtime::stop_trace(id);
   }();
   py::list kernels;
-  for (const runtime::KernelRecord& record : data.kernels) kernels.append(to_dict(record));
+  for (const runtime::KernelRecord& record : data.kernels) kernels.append(row_of(record));
   py::list memory;
   for (const runtime::MemoryRecord& record : data.memory) {
     memory.append(py::make_tuple(record.device, record.at.count(), record.allocated_bytes,

@@ -23,7 +23,10 @@ bool is_broadcast_over_batch(const at::Tensor& tensor) {
   return true;
 }
 
-bool is_npu(const at::Tensor& tensor) { return tensor.device().is_privateuseone(); }
+// A meta tensor stands for one on the card: shapes alone are described before there are any bytes.
+bool is_npu(const at::Tensor& tensor) {
+  return tensor.device().is_privateuseone() || tensor.is_meta();
+}
 
 model::CopyRoute route_between(const at::Tensor& dst, const at::Tensor& src) {
   if (is_npu(dst) && is_npu(src)) {

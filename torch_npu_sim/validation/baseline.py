@@ -86,5 +86,5 @@ def _bytes(work: dict[str, Any]) -> float:
         elements = work["batch"] * positions + weights * work["kernel_positions"]
         return _size(elements, work["format"])
     if kind == "sort":
-        return _size(work["rows"] * work["columns"], work["format"]) + work["written"]
+        return _size(work["rows"] * work["columns"], work["format"]) + float(work["written"])
     return float(work.get("read", 0) + work.get("written", 0) + work.get("index", 0))

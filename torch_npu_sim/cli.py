@@ -116,6 +116,12 @@ def validate(
     worst: Annotated[int, typer.Option("--worst", help="Rows farthest off to list.")] = 10,
     json: Annotated[Path | None, typer.Option("--json", help="Write all rows as JSON.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write all rows as CSV.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw simulated over measured, .svg or .html.")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Rewrite the measured errors that reports quote.")
+    ] = False,
 ) -> None:
     """Compare simulated times with published measurements."""
     from torch_npu_sim.validation.command import Selection
@@ -123,7 +129,42 @@ def validate(
 
     selection = Selection(tuple(chip or ()), tuple(kind or ()), single_kernel)
     try:
-        run_validation(file, selection, worst, {"json": json, "csv": csv})
+        outputs = {"json": json, "csv": csv, "plot": plot}
+        run_validation(file, selection, worst, outputs, update)
+    except (ValueError, OSError) as error:
+        raise _fail(error) from error
+
+
+@app.command()
+def explain(
+    kernel: Annotated[
+        str, typer.Argument(help="An operator, shapes and formats: matmul 4096x4096x4096 mxfp4.")
+    ],
+    chip: ChipOption = None,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="The same call came just before; else L2 is cold.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw the pipeline over time, .svg or .html.")
+    ] = None,
+) -> None:
+    """Explain why a kernel takes its time."""
+    from torch_npu_sim import presets
+    from torch_npu_sim.report.drawing import pipeline_svg, write_drawing
+    from torch_npu_sim.report.explanation import explain as explain_kernel
+    from torch_npu_sim.validation.simulation import run_alone
+    from torch_npu_sim.works.text import kernels_of
+
+    try:
+        if chip is not None:
+            presets.set_chip(chip)
+        explanations = [explain_kernel(k) for k in run_alone(kernels_of(kernel), cold=not warm)]
+        for explanation in explanations:
+            typer.echo(f"{explanation}\n")
+        if plot is not None:
+            longest = max(explanations, key=lambda found: found.duration_us)
+            write_drawing(pipeline_svg(longest), plot)
+            typer.echo(f"plot         {plot}")
     except (ValueError, OSError) as error:
         raise _fail(error) from error
 

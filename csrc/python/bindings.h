@@ -16,6 +16,7 @@ void bind_trace(pybind11::module_& module);
 void bind_fused_kernel(pybind11::module_& module);
 void bind_work(pybind11::module_& module);
 void bind_describe(pybind11::module_& module);
+void bind_explain(pybind11::module_& module);
 void bind_backend(pybind11::module_& module);
 
 }  // namespace npu_sim::python

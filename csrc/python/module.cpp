@@ -14,5 +14,6 @@ PYBIND11_MODULE(_C, module) {
   bind_fused_kernel(module);
   bind_work(module);
   bind_describe(module);
+  bind_explain(module);
   bind_backend(module);
 }

@@ -22,6 +22,7 @@ py::dict row_of(const runtime::KernelRecord& record) {
   out["start_ps"] = record.start.count();
   out["end_ps"] = record.end.count();
   out["work"] = model::to_text(record.work);
+  out["fields"] = to_dict(record.work);
   return out;
 }
 

@@ -146,6 +146,10 @@ py::dict to_dict(const model::KernelTime& time) {
   out["pipes_ps"] = busy_pipes(time);
   out["bytes_read"] = time.bytes_read.count();
   out["bytes_written"] = time.bytes_written.count();
+  out["bytes_hit"] = time.bytes_hit.count();
+  out["bytes_l2"] = time.bytes_l2.count();
+  out["bytes_hibl_read"] = time.bytes_hibl_read.count();
+  out["bytes_hibl_written"] = time.bytes_hibl_written.count();
   out["flops"] = time.flops.count();
   out["energy_pj"] = time.energy.count();
   out["provenance"] = model::name(time.provenance);

@@ -1,6 +1,7 @@
 """Seeing what ran: traces of kernels in simulated time, as objects, tables and trace files."""
 
+from torch_npu_sim.report.explanation import Explanation
 from torch_npu_sim.report.kernel import Kernel, MemorySample
 from torch_npu_sim.report.trace import Trace, trace
 
-__all__ = ["Kernel", "MemorySample", "Trace", "trace"]
+__all__ = ["Explanation", "Kernel", "MemorySample", "Trace", "trace"]

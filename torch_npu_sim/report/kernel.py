@@ -1,7 +1,10 @@
 """What a trace holds: kernels and memory samples."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from torch_npu_sim.report.accuracy import refined_provenance
 
 __all__ = ["Kernel", "MemorySample"]
 
@@ -28,7 +31,12 @@ class Kernel:
     flops: int
     energy_j: float
     work: str  # shapes and formats in words
-    provenance: str  # what the figure rests on: "roofline", "undescribed" ...
+    provenance: str  # what the figure rests on: "calibrated", "undescribed" ...
+    bytes_hit: int = 0  # of the bytes read: L2 held them
+    bytes_l2: int = 0  # between L2 and the cores, re-fetches included
+    bytes_hibl_read: int = 0  # from device memory
+    bytes_hibl_written: int = 0  # to device memory, evicted lines of earlier kernels included
+    fields: Mapping[str, Any] = field(default_factory=dict, repr=False)  # the work, field by field
 
     @property
     def end_us(self) -> float:
@@ -36,8 +44,8 @@ class Kernel:
         return self.start_us + self.duration_us
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], begin_ps: int) -> "Kernel":
-        """Makes a kernel of one row of `_C.stop_trace`."""
+    def from_record(cls, record: dict[str, Any], begin_ps: int, chip: str) -> "Kernel":
+        """Makes a kernel of one row of `_C.stop_trace` on the chip named."""
         return cls(
             name=record["name"],
             op=record["op"],
@@ -54,7 +62,12 @@ class Kernel:
             flops=record["flops"],
             energy_j=record["energy_pj"] / _PJ_PER_J,
             work=record["work"],
-            provenance=record["provenance"],
+            provenance=refined_provenance(record["provenance"], chip, record["name"]),
+            bytes_hit=record["bytes_hit"],
+            bytes_l2=record["bytes_l2"],
+            bytes_hibl_read=record["bytes_hibl_read"],
+            bytes_hibl_written=record["bytes_hibl_written"],
+            fields=record["fields"],
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch_npu_sim import _C
+from torch_npu_sim.report.accuracy import accuracy_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from torch_npu_sim.report.kernel import Kernel
     from torch_npu_sim.report.trace import Trace
 
-__all__ = ["OpTotal", "format_report", "op_totals", "provenance_shares"]
+__all__ = ["OpTotal", "calibrated_error", "format_report", "op_totals", "provenance_shares"]
 
 _WIDTH = 110
 # Provenances that a reader must know by operator, with what they say of it.
@@ -60,6 +61,17 @@ def provenance_shares(kernels: "list[Kernel]") -> dict[str, float]:
     whole = sum(times.values())
     ordered = sorted(times.items(), key=lambda item: (-item[1], item[0]))
     return {name: time / whole for name, time in ordered if whole > 0}
+
+
+def calibrated_error(kernels: "list[Kernel]", chip: str) -> float | None:
+    """Returns the median measured error of the calibrated kernels, weighted by their time."""
+    weighted = whole = 0.0
+    for kernel in kernels:
+        accuracy = accuracy_of(chip, kernel.name)
+        if kernel.provenance == "calibrated" and accuracy is not None:
+            weighted += accuracy.median * kernel.duration_us
+            whole += kernel.duration_us
+    return weighted / whole if whole > 0 else None
 
 
 def format_time(us: float) -> str:
@@ -130,6 +142,10 @@ def format_report(trace: "Trace", top: int | None) -> str:
     shares = provenance_shares(trace.kernels)
     resting = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
     console.print(f"figures from {resting or 'nothing: no kernel ran'}")
+    if (error := calibrated_error(trace.kernels, chip)) is not None:
+        console.print(
+            f"measured     kernels like the calibrated ones are {error:.1%} off in the median"
+        )
     for provenance, meaning in _DOUBTFUL.items():
         ops = sorted({k.op for k in trace.kernels if k.provenance == provenance})
         if ops:

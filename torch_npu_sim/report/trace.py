@@ -6,6 +6,7 @@ from typing import Any
 
 from torch_npu_sim import _C
 from torch_npu_sim.report.chrome import write_chrome
+from torch_npu_sim.report.explanation import Explanation, explain
 from torch_npu_sim.report.kernel import Kernel, MemorySample
 from torch_npu_sim.report.table import format_report
 
@@ -51,8 +52,8 @@ class Trace:
         """Ends the record; what is queued is resolved, but the host does not wait for it."""
         assert self._id is not None
         self._data = data = _C.stop_trace(self._id)
-        begin = data["begin_ps"]
-        self._kernels = [Kernel.from_record(record, begin) for record in data["kernels"]]
+        begin, chip = data["begin_ps"], _C.chip()["name"]
+        self._kernels = [Kernel.from_record(record, begin, chip) for record in data["kernels"]]
         self._memory = [MemorySample.from_record(record, begin) for record in data["memory"]]
 
     @property
@@ -95,6 +96,22 @@ class Trace:
             top: how many operators to list, the costliest first; all if None.
         """
         return format_report(self, top)
+
+    def explain(self, index: int) -> Explanation:
+        """Returns why kernel `index` takes its time; print it.
+
+        The chip must be the one that the trace was made on.
+
+        Raises:
+            IndexError: there is no such kernel.
+        """
+        kernels = self.kernels
+        if not -len(kernels) <= index < len(kernels):
+            raise IndexError(
+                f"torch_npu_sim.trace: expected the index of one of {len(kernels)} kernels, "
+                f"got {index}"
+            )
+        return explain(kernels[index])
 
     def to_chrome(self, path: str | os.PathLike[str]) -> None:
         """Writes a Chrome trace (JSON) that https://ui.perfetto.dev opens.

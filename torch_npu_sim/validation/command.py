@@ -31,9 +31,15 @@ class Selection:
 
 
 def run(
-    file: Path | None, selection: Selection, worst: int, outputs: dict[str, Path | None]
+    file: Path | None,
+    selection: Selection,
+    worst: int,
+    outputs: dict[str, Path | None],
+    update: bool,
 ) -> None:
     """Validates and prints; `outputs` names the files to write: json, csv, plot.
+
+    With `update`, the table that reports quote measured errors from is written anew.
 
     Raises:
         ValueError: the file's columns are not those of measurements.
@@ -41,12 +47,14 @@ def run(
     from rich.console import Console
     from rich.progress import Progress
 
+    from torch_npu_sim.validation.accuracy_table import write_accuracy
     from torch_npu_sim.validation.report import (
         kind_table,
         skipped_table,
         worst_table,
         write_csv,
         write_json,
+        write_plot,
     )
     from torch_npu_sim.validation.run import Validation, read_cases, validate
 
@@ -65,7 +73,9 @@ def run(
             console.print(worst_table(validation.results, worst))
     if validation.skipped:
         console.print(skipped_table(validation.skipped))
-    writers = {"json": write_json, "csv": write_csv}
+    if update:
+        console.print(f"written      {write_accuracy(validation.results)}")
+    writers = {"json": write_json, "csv": write_csv, "plot": write_plot}
     for name, path in outputs.items():
         if path is not None:
             writers[name](validation, path)

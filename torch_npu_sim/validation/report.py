@@ -7,13 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch_npu_sim.report.drawing import Point, scatter_svg, write_drawing
 from torch_npu_sim.validation.run import Result, Skipped, Validation
 from torch_npu_sim.validation.statistics import group, summarize
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["kind_table", "plain", "skipped_table", "worst_table", "write_csv", "write_json"]
+__all__ = [
+    "kind_table",
+    "plain",
+    "skipped_table",
+    "worst_table",
+    "write_csv",
+    "write_json",
+    "write_plot",
+]
 
 
 def kind_of(result: Result) -> tuple[str, ...]:
@@ -115,6 +124,18 @@ def write_csv(validation: Validation, path: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["source"])
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_plot(validation: Validation, path: Path) -> None:
+    """Draws simulated against measured durations, a colour a kind of kernel."""
+    points = [
+        Point(result.case.kind, result.case.value, result.value, label(result))
+        for result in validation.results
+        if result.case.quantity == "duration"
+    ]
+    chips = sorted({result.case.chip for result in validation.results})
+    rows = f"{len(points)} published kernel times"
+    write_drawing(scatter_svg(points, f"{', '.join(chips)}: {rows}"), path)
 
 
 def _row(result: Result) -> dict[str, Any]:

@@ -1,19 +1,20 @@
 """What the simulated card takes for a case, launched as a program's kernels are."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 
 from torch_npu_sim import _C
-from torch_npu_sim.validation.baseline import roofline_us
+from torch_npu_sim.report.kernel import Kernel as Record
+from torch_npu_sim.report.roofline import roofline_us
+from torch_npu_sim.report.trace import trace
 from torch_npu_sim.validation.case import Case, inputs_of
 from torch_npu_sim.works.call import Kernel, Work
 from torch_npu_sim.works.registry import describe_call
 
-__all__ = ["Simulated", "simulate", "simulate_kernels"]
+__all__ = ["Simulated", "run_alone", "simulate", "simulate_kernels"]
 
-_PS_PER_US = 1_000_000
 _DEVICE = 0
 # cann-bench reads so much before each measured call.
 _SWEEP_BYTES = 192 * 2**20
@@ -26,8 +27,8 @@ class Simulated:
     duration_us: float  # of all its kernels, one after the other
     pipes_us: Mapping[str, float]
     roofline_us: float  # the slower of arithmetic and bytes at their peaks, kernel by kernel
-    provenances: Mapping[str, float]  # -> us
-    kernels: tuple[str, ...]
+    kinds: tuple[str, ...]  # of its kernels
+    kernels: tuple[str, ...]  # operator, shape and formats of each
 
     def quantity(self, name: str) -> float:
         """Returns the duration, a pipe's busy time, or its share of the duration in percent."""
@@ -61,21 +62,33 @@ def simulate_kernels(
         cold: L2 holds other data before the call; else the same call came just before.
     """
     _C.set_chip(chip, dict(overrides), "")
+    records = run_alone(kernels, cold=cold)
+    roofline = sum(roofline_us(kernel.work) for kernel in kernels)
+    pipes: dict[str, float] = {}
+    for record in records:
+        for pipe, busy in record.pipes.items():
+            pipes[pipe] = pipes.get(pipe, 0.0) + busy
+    texts = tuple(f"{kernel.op}: {_C.work_text(kernel.work)}" for kernel in kernels)
+    kinds = tuple(record.name for record in records)
+    duration = sum(record.alone_us for record in records)
+    return Simulated(duration, pipes, roofline, kinds, texts)
+
+
+def run_alone(kernels: list[Kernel], *, cold: bool) -> list[Record]:
+    """Launches kernels on the chip in use and returns their records, in order."""
     with _Addresses(kernels):
         if cold:
             _sweep()
         else:
             _run(kernels)
-        records = _run(kernels)
-    return _sum(records, kernels)
+        return _run(kernels)
 
 
-def _run(kernels: list[Kernel]) -> list[dict[str, object]]:
-    trace = _C.start_trace()
-    for kernel in kernels:
-        _C.launch_work(kernel.op, kernel.work, _DEVICE)
-    records: list[dict[str, object]] = _C.stop_trace(trace)["kernels"]
-    return records
+def _run(kernels: list[Kernel]) -> list[Record]:
+    with trace() as found:
+        for kernel in kernels:
+            _C.launch_work(kernel.op, kernel.work, _DEVICE)
+    return found.kernels
 
 
 def _sweep() -> None:
@@ -107,28 +120,3 @@ class _Addresses:
 
     def __exit__(self, *_: object) -> None:
         self._memory.clear()
-
-
-def _sum(records: list[dict[str, object]], kernels: list[Kernel]) -> Simulated:
-    pipes: dict[str, float] = {}
-    provenances: dict[str, float] = {}
-    duration = 0.0
-    for record in records:
-        us = _us(record["alone_ps"])
-        duration += us
-        kind = str(record["provenance"])
-        provenances[kind] = provenances.get(kind, 0.0) + us
-        for pipe, busy in _items(record["pipes_ps"]):
-            pipes[pipe] = pipes.get(pipe, 0.0) + _us(busy)
-    texts = tuple(f"{kernel.op}: {_C.work_text(kernel.work)}" for kernel in kernels)
-    return Simulated(duration, pipes, sum(roofline_us(k.work) for k in kernels), provenances, texts)
-
-
-def _us(ps: object) -> float:
-    assert isinstance(ps, int)
-    return ps / _PS_PER_US
-
-
-def _items(value: object) -> Iterator[tuple[str, int]]:
-    assert isinstance(value, dict)
-    yield from value.items()

@@ -1,11 +1,12 @@
-"""What a user would estimate without a simulator: the slower of arithmetic and bytes, at peak."""
+"""The plain roofline of a kernel: the slower of arithmetic and bytes, at peak."""
 
 from typing import Any
 
 from torch_npu_sim import _C
-from torch_npu_sim.works.call import Work
 
-__all__ = ["roofline_us"]
+__all__ = ["memory_us", "roofline_us"]
+
+Work = dict[str, Any]  # see `_C.complete_work`
 
 _BITS = {
     "fp64": 64, "fp32": 32, "hf32": 32, "fp16": 16, "bf16": 16, "int64": 64, "int32": 32,
@@ -33,6 +34,12 @@ def roofline_us(work: Work) -> float:
     if flops > 0:
         seconds = max(seconds, flops / min(peaks))
     return float(seconds * 1e6)
+
+
+def memory_us(moved_bytes: float) -> float:
+    """Returns the least time that bytes take device memory of the chip in use."""
+    chip = {name: value for name, value, _, _ in _C.chip_parameters()}
+    return float(moved_bytes / chip["hibl_bytes_per_s"] * 1e6)
 
 
 def _size(elements: float, number_format: str) -> float:

@@ -183,7 +183,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         ]
         for i, argument in enumerate(schema.arguments):
             if argument.type.kind() == "TensorType" and isinstance(given[i], int | float):
-                given[i] = torch.tensor(given[i])  # a number among tensors, as the route sees it
+                # A number among tensors, as wide as the route sees it.
+                wide = torch.float64 if isinstance(given[i], float) else torch.int64
+                given[i] = torch.tensor(given[i], dtype=wide)
         results = [] if not schema.returns else [result] if len(schema.returns) == 1 else [*result]
         name, overload = schema.name, schema.overload_name
         for work in _C.describe(name, overload, given, results):

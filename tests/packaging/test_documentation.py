@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,11 +74,12 @@ def test_the_commands_run(tmp_path: Path) -> None:
         "import sys, torch\nprint(sys.argv[1:], (torch.ones(2, device='npu') * 3).tolist())\n"
     )
     lines = re.findall(r"^npu-sim (.*?)\s*(?:#.*)?$", README, re.MULTILINE)
-    assert lines == ["info", "run train.py --epochs 1"]
+    assert lines[:2] == ["info", "run train.py --epochs 1"]
+    assert lines[2:] == ['explain "matmul 4096x4096x4096 mxfp4"', "validate"]
     command = str(Path(sys.executable).parent / "npu-sim")
-    info, run = [
+    info, run, explain, validate = [
         subprocess.run(
-            [command, *line.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+            [command, *shlex.split(line)], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         for line in lines
     ]
@@ -86,6 +88,10 @@ def test_the_commands_run(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert "['--epochs', '1'] [3.0, 3.0]" in run.stdout
     assert "mul" in run.stdout, "the report names the operator"
+    assert explain.returncode == 0, explain.stderr
+    assert "mxfp4" in explain.stdout
+    assert validate.returncode == 0, validate.stderr
+    assert "ascend950pr" in validate.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

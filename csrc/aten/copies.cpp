@@ -7,6 +7,7 @@
 #include "aten/describe/work_of.h"
 #include "aten/route/host_call.h"
 #include "aten/route/host_views.h"
+#include "aten/route/touched.h"
 #include "backend/device_type.h"
 #include "backend/pinned_memory.h"
 #include "runtime/event.h"
@@ -39,11 +40,12 @@ void order(runtime::StreamId first, runtime::StreamId later) {
   queued.block(later);
 }
 
-void record_on_one_card(const runtime::LaunchSite& site, const model::Work& work, bool blocking) {
+void record_on_one_card(const runtime::LaunchSite& site, const model::Work& work,
+                        const Touched& touched, bool blocking) {
   if (const auto* const moved = std::get_if<model::CopyWork>(&work)) {
-    runtime::record_copy(site, *moved, blocking);
+    runtime::record_copy(site, *moved, blocking, touched.footprint());
   } else {
-    runtime::record(site, work);  // a conversion on the card
+    runtime::record(site, work, touched.footprint());  // a conversion on the card
   }
 }
 
@@ -72,7 +74,8 @@ at::Tensor& copy_(at::Tensor& self, const at::Tensor& source, bool non_blocking)
   if (source.device().type() == kNpu && source.device() != card) {
     record_between_cards(site, work, source.device().index());
   } else {
-    record_on_one_card(site, work, host_waits(self, source, non_blocking));
+    record_on_one_card(site, work, Touched({&source}, {&self}),
+                       host_waits(self, source, non_blocking));
   }
   return self;
 }

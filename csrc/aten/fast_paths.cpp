@@ -22,6 +22,7 @@
 #include "aten/route/host_call.h"
 #include "aten/route/host_views.h"
 #include "aten/route/route.h"
+#include "aten/route/touched.h"
 #include "backend/device_type.h"
 #include "runtime/launch.h"
 
@@ -77,7 +78,7 @@ Tensor binary(std::string_view op, const Tensor& a, const Tensor& b, DescribeBin
   const Tensor host_a = views.to_host(a);
   const Tensor host_b = views.to_host(b);
   Tensor out = views.to_npu(host_call(site.stream, [&] { return kernel(host_a, host_b); }));
-  runtime::record(site, describe(out, a, b));
+  runtime::record(site, describe(out, a, b), Touched({&a, &b}, {&out}).footprint());
   return out;
 }
 
@@ -126,7 +127,7 @@ Tensor softmax(const Tensor& self, std::int64_t dim, bool half_to_float) {
   const Tensor host = views.to_host(self);
   Tensor out = views.to_npu(
       host_call(site.stream, [&] { return at::cpu::_softmax(host, dim, half_to_float); }));
-  runtime::record(site, work_of::softmax(self, out, dim));
+  runtime::record(site, work_of::softmax(self, out, dim), Touched({&self}, {&out}).footprint());
   return out;
 }
 
@@ -155,8 +156,15 @@ std::tuple<Tensor, Tensor, Tensor> native_layer_norm(const Tensor& self, at::Int
     return at::cpu::native_layer_norm(host, shape, host_weight, host_bias, eps);
   });
   Tensor result = views.to_npu(std::move(out));
-  runtime::record(site, work_of::layer_norm(self, result, c10::multiply_integers(shape)));
-  return {std::move(result), views.to_npu(std::move(mean)), views.to_npu(std::move(rstd))};
+  std::tuple<Tensor, Tensor, Tensor> results{std::move(result), views.to_npu(std::move(mean)),
+                                             views.to_npu(std::move(rstd))};
+  const auto& [normed, means, deviations] = results;
+  Touched touched({&self}, {&normed, &means, &deviations});
+  if (weight.has_value()) touched.reads(*weight);
+  if (bias.has_value()) touched.reads(*bias);
+  runtime::record(site, work_of::layer_norm(self, normed, c10::multiply_integers(shape)),
+                  touched.footprint());
+  return results;
 }
 
 Tensor cat(const at::ITensorListRef& tensors, std::int64_t dim) {
@@ -175,7 +183,9 @@ Tensor cat(const at::ITensorListRef& tensors, std::int64_t dim) {
   for (const Tensor& part : parts) hosts.push_back(views.to_host(part));
   Tensor out = views.to_npu(
       host_call(site.stream, [&] { return at::cpu::cat(at::ArrayRef<Tensor>(hosts), dim); }));
-  runtime::record(site, work_of::concatenate(out, parts, dim));
+  Touched touched({}, {&out});
+  for (const Tensor& part : parts) touched.reads(part);
+  runtime::record(site, work_of::concatenate(out, parts, dim), touched.footprint());
   return out;
 }
 

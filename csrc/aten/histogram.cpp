@@ -8,6 +8,7 @@
 #include "aten/describe/registry.h"
 #include "aten/route/host_call.h"
 #include "aten/route/host_views.h"
+#include "aten/route/touched.h"
 #include "runtime/launch.h"
 
 namespace npu_sim::aten {
@@ -29,7 +30,8 @@ at::Tensor histc(const at::Tensor& self, std::int64_t bins, const at::Scalar& mi
   static const Describer describer = describer_of({"aten::histc", ""});
   const std::array<c10::IValue, 4> arguments = {self, bins, min, max};
   const std::array<c10::IValue, 1> results = {out};
-  runtime::record(site, describer({.arguments = arguments, .results = results}));
+  runtime::record(site, describer({.arguments = arguments, .results = results}),
+                  Touched({&self}, {&out}).footprint());
   return out;
 }
 

@@ -13,6 +13,7 @@
 #include "aten/describe/work_of.h"
 #include "aten/route/host_views.h"
 #include "aten/route/tensor_keys.h"
+#include "aten/route/touched.h"
 #include "backend/device_type.h"
 #include "backend/process.h"
 #include "backend/storage.h"
@@ -88,7 +89,7 @@ at::Tensor lazy_clone(const at::Tensor& self) {
   c10::Storage storage = backend::make_storage(from.nbytes(), self.device());
   if (from.nbytes() > 0) std::memcpy(const_cast<void*>(storage.data()), from.data(), from.nbytes());
   at::Tensor out = make_npu_tensor(std::move(storage), self);
-  runtime::record(site, work_of::copy(out, self));
+  runtime::record(site, work_of::copy(out, self), Touched({&self}, {&out}).footprint());
   return out;
 }
 
@@ -103,7 +104,7 @@ at::Scalar local_scalar_dense(const at::Tensor& self) {
                                  runtime::current_stream(self.device().index())};
   const auto bytes = base::Bytes(static_cast<std::int64_t>(self.element_size()));
   runtime::record_copy(site, model::CopyWork{model::CopyRoute::kDeviceToHost, bytes, bytes, bytes},
-                       /*host_waits=*/true);
+                       /*host_waits=*/true, Touched({&self}, {}).footprint());
   return at::_local_scalar_dense(host_view(self));
 }
 

@@ -43,7 +43,8 @@ thread_local int thread_device = 0;
 
 }  // namespace
 
-DeviceTable::DeviceTable(int device_total) : count(device_total), timeline(device_total) {
+DeviceTable::DeviceTable(int device_total)
+    : count(device_total), timeline(device_total), l2(device_total) {
   for (int device = 0; device < count; ++device) {
     allocators.push_back(std::make_unique<DeviceAllocator>(device, addresses));
   }
@@ -119,6 +120,7 @@ void set_chip(model::ChipSpec chip) {
   table.addresses.release();
   const std::lock_guard timeline_lock(table.timeline_mutex);
   table.timeline.reset();
+  table.l2.reset();
   table.utilization.reset();
   for (auto& stopped : table.stopped) stopped.store(false, std::memory_order_release);
   table.clock.reset();

@@ -18,6 +18,7 @@
 #include "model/chip/chip_spec.h"
 #include "runtime/core_limit.h"
 #include "runtime/host_clock.h"
+#include "runtime/l2_state.h"
 #include "runtime/memory/address_space.h"
 #include "runtime/memory/device_allocator.h"
 #include "runtime/memory/foreign_memory.h"
@@ -38,6 +39,7 @@ struct DeviceTable {
 
   std::mutex timeline_mutex;
   Timeline timeline;
+  L2State l2;  // under timeline_mutex
 
   AddressSpace addresses;
   std::vector<std::unique_ptr<DeviceAllocator>> allocators;

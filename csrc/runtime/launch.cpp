@@ -8,10 +8,11 @@
 #include "base/units.h"
 #include "model/work/name.h"
 #include "runtime/core_limit.h"
-#include "runtime/cost_cache.h"
 #include "runtime/device.h"
 #include "runtime/device_stop.h"
 #include "runtime/device_table.h"
+#include "runtime/l2_state.h"
+#include "runtime/plan_cache.h"
 #include "runtime/sync_debug.h"
 #include "runtime/sync_launch.h"
 
@@ -54,34 +55,44 @@ std::optional<SimTime> keep_bounded(Timeline& timeline, StreamId stream, SimTime
   return timeline.drain_to(stream, kMaxAhead - kResolveEvery);
 }
 
+// One kernel on its way to the card.
+struct Kernel {
+  const LaunchSite& site;
+  const model::Work& work;
+  const model::Footprint& operands;
+};
+
 // Queues the kernel; the point behind it when `wait`.
-PointPtr queue(const LaunchSite& site, const model::Work& work, SimTime issued, bool wait) {
+PointPtr queue(const Kernel& kernel, SimTime issued, bool wait) {
   DeviceTable& table = device_table();
-  const model::ChipSpec& cores = chip_of(site.stream);
-  const model::KernelTime& time = cost_of(work, cores);
-  const Ticket ticket = trace(table, site, work, time, issued);
+  const runtime::StreamId stream = kernel.site.stream;
+  const model::ChipSpec& cores = chip_of(stream);
+  Plan& plan = plan_of(kernel.work, cores);
   std::optional<SimTime> host_waits;
   PointPtr point;
   {
     const std::lock_guard lock(table.timeline_mutex);
-    if (launches_in_step(site.stream)) {
-      host_waits = table.timeline.finish(table.timeline.record(site.stream, issued));
+    const model::KernelTime& time =
+        plan.time(table.l2.pass(stream.device, plan.demand(), kernel.operands));
+    const Ticket ticket = trace(table, kernel.site, kernel.work, time, issued);
+    if (launches_in_step(stream)) {
+      host_waits = table.timeline.finish(table.timeline.record(stream, issued));
     }
     if (&cores == &chip()) {
-      table.timeline.launch(site.stream, time, issued, ticket);
+      table.timeline.launch(stream, time, issued, ticket);
     } else {
-      table.timeline.launch(site.stream, share_of_card(time, cores), issued, ticket);
+      table.timeline.launch(stream, share_of_card(time, cores), issued, ticket);
     }
-    if (!host_waits) host_waits = keep_bounded(table.timeline, site.stream, issued);
-    if (wait) point = table.timeline.record(site.stream, issued);
+    if (!host_waits) host_waits = keep_bounded(table.timeline, stream, issued);
+    if (wait) point = table.timeline.record(stream, issued);
   }
   if (host_waits) table.clock.wait_until(*host_waits);
   return point;
 }
 
-void queue_and_wait(const LaunchSite& site, const model::Work& work, SimTime issued) {
+void queue_and_wait(const Kernel& kernel, SimTime issued) {
   note_host_wait();
-  const PointPtr point = queue(site, work, issued, true);
+  const PointPtr point = queue(kernel, issued, true);
   DeviceTable& table = device_table();
   SimTime end{};
   {
@@ -99,7 +110,7 @@ std::string_view intern(std::string_view text) {
   return *table.interned.emplace(text).first;
 }
 
-void record(const LaunchSite& site, const model::Work& work) {
+void record(const LaunchSite& site, const model::Work& work, const model::Footprint& operands) {
   DeviceTable& table = device_table();
   const model::HostSpec& host = chip().host;
   if (std::holds_alternative<model::NoWork>(work)) {
@@ -107,21 +118,22 @@ void record(const LaunchSite& site, const model::Work& work) {
     return;
   }
   if (const auto* copy = std::get_if<model::CopyWork>(&work)) {
-    record_copy(site, *copy, false);
+    record_copy(site, *copy, false, operands);
     return;
   }
   check_site(table, site);
   const SimTime issued = table.clock.advance(std::chrono::nanoseconds(host.eager_op_ns));
   if (std::holds_alternative<model::HostWork>(work)) {
     table.fallbacks.count(site.op);
-    queue_and_wait(site, work, issued);
+    queue_and_wait({site, work, operands}, issued);
     return;
   }
   if (std::holds_alternative<model::UndescribedWork>(work)) table.undescribed.count(site.op);
-  queue(site, work, issued, false);
+  queue({site, work, operands}, issued, false);
 }
 
-void record_copy(const LaunchSite& site, const model::CopyWork& work, bool blocking) {
+void record_copy(const LaunchSite& site, const model::CopyWork& work, bool blocking,
+                 const model::Footprint& operands) {
   DeviceTable& table = device_table();
   check_site(table, site);
   const model::HostSpec& host = chip().host;
@@ -129,10 +141,12 @@ void record_copy(const LaunchSite& site, const model::CopyWork& work, bool block
                             work.route == model::CopyRoute::kDeviceToHost;
   const auto call = host.eager_op_ns + (crosses_link ? host.copy_call_ns : 0);
   const SimTime issued = table.clock.advance(std::chrono::nanoseconds(call));
+  const model::Work copy = work;
+  const Kernel kernel{site, copy, operands};
   if (blocking) {
-    queue_and_wait(site, work, issued);
+    queue_and_wait(kernel, issued);
   } else {
-    queue(site, work, issued, false);
+    queue(kernel, issued, false);
   }
 }
 

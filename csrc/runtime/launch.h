@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "model/memory/l2.h"
 #include "model/work/work.h"
 #include "runtime/stream.h"
 
@@ -21,12 +22,15 @@ struct LaunchSite {
 [[nodiscard]] std::string_view intern(std::string_view text);
 
 // Charges the host for one dispatched operator and queues `work` on the stream.
+// `operands` are the addresses that the kernel reads and writes on the stream's device: what L2
+// holds of them decides its time. Without them nothing hits, and lines of no known address come in.
 // NoWork charges the host's view cost and queues nothing. HostWork makes the host wait for its
-// end: the real card copies to the host, works there and copies back. Cost is memoized by Work.
-void record(const LaunchSite& site, const model::Work& work);
+// end: the real card copies to the host, works there and copies back. Plans are memoized by Work.
+void record(const LaunchSite& site, const model::Work& work, const model::Footprint& operands = {});
 
 // As record(); when `blocking`, the host also waits for the end of the copy.
-void record_copy(const LaunchSite& site, const model::CopyWork& work, bool blocking);
+void record_copy(const LaunchSite& site, const model::CopyWork& work, bool blocking,
+                 const model::Footprint& operands = {});
 
 // Values first, then time: runs compute(), then queues what describe() says of the finished call.
 // (Shapes of some results are known only after the computation.) describe() takes the result of

@@ -92,7 +92,8 @@ Operator read(const c10::OperatorHandle& handle) {
     const ArgumentKind kind = kind_of(*argument.real_type());
     takes_generator |= kind == ArgumentKind::kGenerator;
     const bool written = argument.alias_info() != nullptr && argument.alias_info()->isWrite();
-    entry.arguments.push_back({.kind = kind, .written = written});
+    entry.arguments.push_back(
+        {.kind = kind, .written = written, .only_written = written && argument.is_out()});
     entry.writes_tensors |= written && kind == ArgumentKind::kTensor;
     if (kind == ArgumentKind::kDevice) entry.device_argument = std::ssize(entry.arguments) - 1;
     entry.indexes |= kind == ArgumentKind::kOptionalTensorList;

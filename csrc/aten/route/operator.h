@@ -22,7 +22,8 @@ enum class ArgumentKind : std::uint8_t {
 struct Argument {
   ArgumentKind kind = ArgumentKind::kOther;
   bool written = false;
-  bool may_be_host = false;  // a CPU tensor of any shape may stand here: indices, lengths
+  bool only_written = false;  // an out= argument
+  bool may_be_host = false;   // a CPU tensor of any shape may stand here: indices, lengths
 };
 
 struct Operator {

@@ -8,6 +8,7 @@
 #include "aten/route/operator.h"
 #include "aten/route/random_scope.h"
 #include "aten/route/tensor_keys.h"
+#include "aten/route/touched.h"
 #include "backend/device_type.h"
 #include "backend/generator.h"
 #include "backend/kernel_memory.h"
@@ -116,19 +117,54 @@ bool has_mask(const Operator& op, c10::ArrayRef<IValue> arguments) {
   return false;
 }
 
+template <class Visit>
+void visit_tensors(const IValue& value, ArgumentKind kind, Visit visit) {
+  if (value.isNone()) return;
+  if (kind == ArgumentKind::kTensor) {
+    visit(value.toTensor());
+  } else if (kind == ArgumentKind::kTensorList) {
+    for (const IValue& item : value.toListRef()) visit(item.toTensor());
+  } else if (kind == ArgumentKind::kOptionalTensorList) {
+    for (const IValue& item : value.toListRef()) {
+      if (item.isTensor()) visit(item.toTensor());
+    }
+  }
+}
+
+Touched touched_by(const Operator& op, const Call& call) {
+  Touched touched;
+  for (std::size_t i = 0; i < op.arguments.size(); ++i) {
+    const Argument& argument = op.arguments[i];
+    visit_tensors(call.arguments[i], argument.kind, [&](const at::Tensor& tensor) {
+      if (!argument.only_written) touched.reads(tensor);
+      if (argument.written) touched.writes(tensor);
+    });
+  }
+  for (const IValue& result : call.results) {
+    if (result.isTensor()) touched.writes(result.toTensor());
+    if (result.isTensorList()) {
+      for (const IValue& item : result.toListRef()) touched.writes(item.toTensor());
+    }
+  }
+  return touched;
+}
+
 // Most calls are one kernel; a convolution backward is one for each gradient that was wanted.
 void record_kernels(const Operator& op, bool nested, runtime::StreamId stream, const Call& call) {
   const runtime::LaunchSite site{op.name, stream};
-  if (C10_UNLIKELY(nested)) return runtime::record(site, op.description.nested(call));
-  const model::Work first = op.description.describer(call);
-  runtime::record(site, first);
+  const model::Work first =
+      C10_UNLIKELY(nested) ? op.description.nested(call) : op.description.describer(call);
+  if (std::holds_alternative<model::NoWork>(first)) return runtime::record(site, first);
+  const Touched touched = touched_by(op, call);
+  runtime::record(site, first, touched.footprint());
+  if (C10_UNLIKELY(nested)) return;
   for (const Describer further : op.description.rest) {
     const model::Work work = further(call);
-    if (!std::holds_alternative<model::NoWork>(work)) runtime::record(site, work);
+    if (!std::holds_alternative<model::NoWork>(work)) {
+      runtime::record(site, work, touched.footprint());
+    }
   }
-  // Host work has been waited for; no work is a question that the host answers.
-  const bool queued = !std::holds_alternative<model::NoWork>(first) &&
-                      !std::holds_alternative<model::HostWork>(first);
+  const bool queued = !std::holds_alternative<model::HostWork>(first);  // that was waited for
   const bool waits = op.answers_host && (!op.indexes || has_mask(op, call.arguments));
   if (C10_UNLIKELY(waits) && queued) runtime::synchronize(stream);
 }

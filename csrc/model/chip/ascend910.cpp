@@ -55,6 +55,10 @@ constexpr SourcedNumber kAscend910b2[] = {
     {"cube_fp16_pj_per_flop", 1.0,
      "assumed: a saturated fp16 matmul with idle and memory draws just under 400 W, 0.7 to 1.1"},
     {"vector_pj_per_op", 10, "assumed: as the 950, range 5 to 30"},
+    {"l2_pj_per_byte", 8,
+     "assumed: 1 pJ/bit; reading 64 bits of a 1 MB SRAM takes 14 pJ (1.75 pJ/B, TPUv4i paper, 7 "
+     "nm, "
+     "recalled), the rest is wire across the die; range 2 to 16"},
     {"hibl_pj_per_byte", 36, "assumed: 4.5 pJ/bit; HBM2 3.9 to 7 pJ/bit gives 31 to 56"},
     {"link_pj_per_byte", 40, "assumed: 5 pJ/bit for a serial link with its controller, 20 to 80"},
     {"host_eager_op_ns", 20000,
@@ -114,18 +118,21 @@ constexpr PresetData k910b2 = {.name = "ascend910b2",
                                .soc_name = "Ascend910B2",
                                .summary = "910B2 with 24 cube cores, 64 GB at 1.6 TB/s",
                                .aliases = kAliases910b2,
-                               .numbers = kAscend910b2};
+                               .numbers = kAscend910b2,
+                               .dram = "hbm2e_910"};
 constexpr PresetData k910c = {.name = "ascend910c",
                               .soc_name = "Ascend910_9392",
                               .summary = "One die of a 910C, 64 GB at 1.6 TB/s",
                               .aliases = kAliases910c,
                               .numbers = kAscend910c,
+                              .dram = "hbm2e_910",
                               .base = &k910b2};
 constexpr PresetData k910cPackage = {.name = "ascend910c_package",
                                      .soc_name = "Ascend910C",
                                      .summary = "Both dies of a 910C as one chip, 128 GB",
                                      .aliases = kAliases910cPackage,
                                      .numbers = kAscend910cPackage,
+                                     .dram = "hbm2e_910",
                                      .base = &k910c};
 
 constexpr PresetData kPresets[] = {k910b2, k910c, k910cPackage};

@@ -63,6 +63,10 @@ constexpr SourcedNumber kAscend950pr[] = {
     {"vector_pj_per_op", 10,
      "assumed: fp32 multiply 1.3 pJ plus three 4-byte scratchpad accesses near 1 pJ/B and control, "
      "range 5 to 30"},
+    {"l2_pj_per_byte", 8,
+     "assumed: 1 pJ/bit; reading 64 bits of a 1 MB SRAM takes 14 pJ (1.75 pJ/B, TPUv4i paper, 7 "
+     "nm, "
+     "recalled), the rest is wire across the die; range 2 to 16"},
     {"hibl_pj_per_byte", 40, "assumed: 5 pJ/bit; HBM2 3.9 to 7 pJ/bit gives 31 to 56"},
     {"link_pj_per_byte", 40, "assumed: 5 pJ/bit for a serial link with its controller, 20 to 80"},
     {"host_eager_op_ns", 20000,
@@ -112,18 +116,21 @@ constexpr PresetData kPr = {.name = "ascend950pr",
                             .soc_name = "Ascend950PR_9579",
                             .summary = "950PR card with 28 cube cores, 112 GB at 1.4 TB/s",
                             .aliases = kAliases950pr,
-                            .numbers = kAscend950pr};
+                            .numbers = kAscend950pr,
+                            .dram = "hibl_1_0"};
 constexpr PresetData kPr128g = {.name = "ascend950pr_128g",
                                 .soc_name = "Ascend950PR_9589",
                                 .summary = "950PR with 32 cube cores, 128 GB at 1.6 TB/s",
                                 .aliases = kAliases950pr128g,
                                 .numbers = kAscend950pr128g,
+                                .dram = "hibl_1_0",
                                 .base = &kPr};
 constexpr PresetData kDt = {.name = "ascend950dt",
                             .soc_name = "Ascend950DT_9581",
                             .summary = "950DT with 32 cube cores, 144 GB at 4 TB/s",
                             .aliases = kAliases950dt,
                             .numbers = kAscend950dt,
+                            .dram = "hibl_1_0",
                             .base = &kPr128g};
 
 constexpr PresetData kPresets[] = {kPr, kPr128g, kDt};

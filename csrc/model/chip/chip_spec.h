@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "model/chip/fidelity.h"
 #include "model/chip/l2_spec.h"
 
 namespace npu_sim::model {
@@ -71,6 +72,8 @@ struct ChipSpec {
   double link_pj_per_byte = 0;
 
   L2Spec l2;
+  std::string_view dram;  // name of its DramSpec
+  Fidelity fidelity = Fidelity::kTile;
   HostSpec host;
 };
 

@@ -54,6 +54,7 @@ constexpr Field kFields[] = {
     {"tdp_watts", "W", 1, kLargestWatts, &ChipSpec::tdp_watts},
     {"cube_fp16_pj_per_flop", "pJ/FLOP", 0, kLargestPj, &ChipSpec::cube_fp16_pj_per_flop},
     {"vector_pj_per_op", "pJ/op", 0, kLargestPj, &ChipSpec::vector_pj_per_op},
+    {"l2_pj_per_byte", "pJ/B", 0, kLargestPj, &L2Spec::pj_per_byte},
     {"hibl_pj_per_byte", "pJ/B", 0, kLargestPj, &ChipSpec::hibl_pj_per_byte},
     {"link_pj_per_byte", "pJ/B", 0, kLargestPj, &ChipSpec::link_pj_per_byte},
     {"host_eager_op_ns", "ns", 0, kLargestNs, &HostSpec::eager_op_ns},

@@ -4,7 +4,8 @@
 namespace npu_sim::model {
 
 struct L2Spec {
-  double retention = 1;  // share of l2_bytes that the latest traffic occupies
+  double retention = 1;    // share of l2_bytes that the latest traffic occupies
+  double pj_per_byte = 0;  // between L2 and the cores
 };
 
 }  // namespace npu_sim::model

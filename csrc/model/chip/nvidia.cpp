@@ -49,6 +49,10 @@ constexpr SourcedNumber kH100[] = {
     {"cube_fp16_pj_per_flop", 0.65,
      "assumed: a saturated bf16 matmul with idle and memory draws just under 700 W, 0.4 to 0.7"},
     {"vector_pj_per_op", 10, "assumed: as the 950, range 5 to 30"},
+    {"l2_pj_per_byte", 8,
+     "assumed: 1 pJ/bit; reading 64 bits of a 1 MB SRAM takes 14 pJ (1.75 pJ/B, TPUv4i paper, 7 "
+     "nm, "
+     "recalled), the rest is wire across the die; range 2 to 16"},
     {"hibl_pj_per_byte", 40, "assumed: 5 pJ/bit; HBM 3.9 to 7 pJ/bit gives 31 to 56"},
     {"link_pj_per_byte", 40, "assumed: 5 pJ/bit for a serial link with its controller, 20 to 80"},
     {"host_eager_op_ns", 6000, "assumed: PyTorch eager launch on CUDA, range 4000 to 10000"},
@@ -122,24 +126,28 @@ constexpr PresetData kH100Data = {.name = "h100",
                                   .soc_name = "NVIDIA H100 80GB HBM3",
                                   .summary = "H100 SXM, 80 GB at 3.35 TB/s",
                                   .aliases = kAliasesH100,
-                                  .numbers = kH100};
+                                  .numbers = kH100,
+                                  .dram = "hbm3_5230"};
 constexpr PresetData kH20Data = {.name = "h20",
                                  .soc_name = "NVIDIA H20",
                                  .summary = "H20, 96 GB at 4.0 TB/s",
                                  .aliases = kAliasesH20,
                                  .numbers = kH20,
+                                 .dram = "hbm3_5230",
                                  .base = &kH100Data};
 constexpr PresetData kH800Data = {.name = "h800",
                                   .soc_name = "NVIDIA H800",
                                   .summary = "H800 SXM: an H100 with a narrower NVLink",
                                   .aliases = kAliasesH800,
                                   .numbers = kH800,
+                                  .dram = "hbm3_5230",
                                   .base = &kH100Data};
 constexpr PresetData kA100Data = {.name = "a100",
                                   .soc_name = "NVIDIA A100-SXM4-80GB",
                                   .summary = "A100 SXM, 80 GB at 2.0 TB/s",
                                   .aliases = kAliasesA100,
                                   .numbers = kA100,
+                                  .dram = "hbm3_5230",
                                   .base = &kH100Data};
 
 constexpr PresetData kPresets[] = {kH20Data, kH100Data, kH800Data, kA100Data};

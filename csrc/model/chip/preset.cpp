@@ -133,6 +133,7 @@ ChipSpec preset(std::string_view name) {
   chip.based_on = data->name;
   chip.soc_name = data->soc_name;
   chip.summary = data->summary;
+  chip.dram = data->dram;
   for (const Field& field : fields()) {
     const SourcedNumber* number = find_number(*data, field.name);
     if (number == nullptr) {

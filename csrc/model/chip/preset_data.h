@@ -18,6 +18,7 @@ struct PresetData {
   std::string_view summary;
   std::span<const std::string_view> aliases;
   std::span<const SourcedNumber> numbers;
+  std::string_view dram;
   const PresetData* base = nullptr;  // chip whose numbers hold where `numbers` is silent
 };
 

@@ -7,17 +7,23 @@
 
 namespace npu_sim::model {
 
-KernelTime cost(const Work& work, const ChipSpec& chip) {
+Demand plan(const Work& work, const ChipSpec& chip) {
   return std::visit(
       [&chip](const auto& kind) {
         if constexpr (std::is_same_v<std::decay_t<decltype(kind)>, NoWork>) {
-          return KernelTime{};
+          return Demand{};
         } else {
-          const Demand demand = estimate(kind, chip);
-          return settle(demand, alone(demand, chip), chip);
+          Demand demand = estimate(kind, chip);
+          return chip.fidelity == Fidelity::kRoofline ? roofline_of(demand, chip) : demand;
         }
       },
       work);
+}
+
+KernelTime cost(const Work& work, const ChipSpec& chip) {
+  if (std::holds_alternative<NoWork>(work)) return {};
+  const Demand demand = plan(work, chip);
+  return settle(demand, alone(demand, chip), chip);
 }
 
 }  // namespace npu_sim::model

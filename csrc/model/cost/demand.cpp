@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/memory/dram/replay.h"
+
 namespace npu_sim::model {
 namespace {
 
@@ -35,6 +37,12 @@ base::Picojoules energy_of(const Demand& demand, double hibl_bytes, base::SimTim
       static_cast<std::int64_t>(std::clamp(total, 0.0, std::min(limit, kLargestCount))));
 }
 
+double memory_seconds(const Demand& demand, double read, double written, const ChipSpec& chip) {
+  if (chip.fidelity != Fidelity::kDram) return hibl_seconds(read, written, chip);
+  return dram_seconds(
+      {.read_bytes = read, .written_bytes = written, .piece_bytes = demand.piece_bytes}, chip);
+}
+
 }  // namespace
 
 double hibl_seconds(double read, double written, const ChipSpec& chip) {
@@ -45,13 +53,21 @@ double hibl_seconds(double read, double written, const ChipSpec& chip) {
 }
 
 Residency alone(const Demand& demand, const ChipSpec& chip) {
-  const double moved = demand.read_bytes + demand.written_bytes;
-  const double kept = static_cast<double>(chip.l2_bytes) * chip.l2.retention;
-  if (moved <= kept) return {.absorbed_bytes = demand.written_bytes};
-  return {.absorbed_bytes = demand.written_bytes / moved * kept};
+  return residency_among_clean_lines(traffic_of(demand), kept_bytes(chip));
 }
 
-KernelTime settle(const Demand& demand, const Residency& residency, const ChipSpec& chip) {
+// What is left of a plan at roofline fidelity: peaks, and bytes that all cross HiBL.
+Demand roofline_of(Demand demand, const ChipSpec& chip) {
+  demand.cube_seconds = demand.cube_flops / chip.cube_fp16_flop_per_s / chip.cube_efficiency;
+  demand.vector_seconds = 0;
+  demand.mte1_seconds = demand.mte2_seconds = demand.mte3_seconds = demand.fixpipe_seconds = 0;
+  demand.start_seconds = demand.head_seconds = demand.tail_seconds = demand.sync_seconds = 0;
+  demand.l2_bytes = 0;
+  return demand;
+}
+
+KernelTime settle(const Demand& demand, const Residency& answered, const ChipSpec& chip) {
+  const Residency residency = chip.fidelity == Fidelity::kRoofline ? Residency{} : answered;
   KernelTime time;
   const auto set = [&time](Pipe pipe, double seconds) {
     time.busy[static_cast<std::size_t>(pipe)] = to_time(seconds);
@@ -68,7 +84,7 @@ KernelTime settle(const Demand& demand, const Residency& residency, const ChipSp
   set(Pipe::kMte3, demand.mte3_seconds);
   set(Pipe::kFixpipe, demand.fixpipe_seconds);
   set(Pipe::kL2, std::max(demand.l2_bytes, moved) / chip.l2_bytes_per_s);
-  set(Pipe::kHibl, hibl_seconds(hibl_read, hibl_written, chip));
+  set(Pipe::kHibl, memory_seconds(demand, hibl_read, hibl_written, chip));
   set(Pipe::kLink, demand.link_seconds);
   set(Pipe::kHost, demand.host_seconds);
 

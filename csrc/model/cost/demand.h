@@ -39,8 +39,9 @@ struct Demand {
   // them; reads that L2 cannot keep until they are wanted again count each time.
   double read_bytes = 0;
   double written_bytes = 0;
-  double l2_bytes = 0;   // between L2 and the cores, re-fetches included; at least read + written
-  bool streams = false;  // hint: what it reads is not kept in L2
+  double l2_bytes = 0;     // between L2 and the cores, re-fetches included; at least read + written
+  bool streams = false;    // hint: what it reads is not kept in L2
+  double piece_bytes = 0;  // HiBL's traffic is in pieces of this size at scattered places; 0: dense
 
   double link_seconds = 0;
   double link_bytes = 0;
@@ -49,9 +50,18 @@ struct Demand {
   Provenance provenance = Provenance::kRoofline;
 };
 
+[[nodiscard]] inline Traffic traffic_of(const Demand& demand) {
+  return {.read_bytes = demand.read_bytes,
+          .written_bytes = demand.written_bytes,
+          .streams = demand.streams};
+}
+
 // The time of `demand` when L2 answers `residency`. Runs at every launch.
 [[nodiscard]] KernelTime settle(const Demand& demand, const Residency& residency,
                                 const ChipSpec& chip);
+
+// What is left of a plan at roofline fidelity: peaks, and bytes that all cross HiBL.
+[[nodiscard]] Demand roofline_of(Demand demand, const ChipSpec& chip);
 
 // What L2 answers a kernel that runs alone on a card whose L2 is full of clean foreign lines: no
 // read hits, and of what it writes the share stays that fits beside what it reads.

@@ -40,8 +40,7 @@ AddressRange part(AddressRange range, std::uint64_t step, std::uint64_t steps) {
 }  // namespace
 
 L2::L2(const ChipSpec& chip)
-    : lines_(count(static_cast<double>(chip.l2_bytes) * chip.l2.retention)),
-      next_unnamed_(kUnnamedBase) {}
+    : kept_(kept_bytes(chip)), lines_(count(kept_)), next_unnamed_(kUnnamedBase) {}
 
 AddressRange L2::unnamed_range(std::uint64_t bytes) {
   const AddressRange range{next_unnamed_, next_unnamed_ + bytes};
@@ -112,8 +111,22 @@ void L2::write_step(std::uint64_t step, std::uint64_t steps) {
   }
 }
 
+// Distinct bytes of unknown address: what stays is known without walking.
+Residency L2::pass_unnamed(const Traffic& traffic) {
+  Residency residency = residency_among_clean_lines(traffic, kept_);
+  const double moved = traffic.read_bytes + traffic.written_bytes;
+  if (!traffic.streams && moved > 0) {
+    const double share = std::min(1.0, kept_ / moved);
+    lines_.read(unnamed_range(count(traffic.read_bytes * share)));
+  }
+  lines_.write(unnamed_range(count(residency.absorbed_bytes)));
+  residency.evicted_bytes = static_cast<double>(lines_.old_evicted());
+  return residency;
+}
+
 Residency L2::pass(const Traffic& traffic, const Footprint& footprint) {
   lines_.next_turn();
+  if (footprint.read.empty() && footprint.written.empty()) return pass_unnamed(traffic);
   list(read_, footprint.read, traffic.read_bytes);
   list(written_, footprint.written, traffic.written_bytes);
   const std::uint64_t steps = steps_for(traffic);

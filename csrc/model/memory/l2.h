@@ -18,13 +18,6 @@ struct Footprint {
   std::span<const AddressRange> written = {};
 };
 
-// What moves between the kernel and L2; see Demand.
-struct Traffic {
-  double read_bytes = 0;
-  double written_bytes = 0;
-  bool streams = false;  // reads leave nothing behind
-};
-
 // Kernels pass one after the other. A large one walks through all its operands side by side in
 // steps, so that what it keeps and what it pushes out is in proportion. Where an operand is larger
 // than the bytes that the kernel moves (a gather's table), the largest is touched at unknown
@@ -57,12 +50,14 @@ class L2 {
     double hit = 0;
   };
 
+  Residency pass_unnamed(const Traffic& traffic);
   void list(std::vector<Operand>& operands, std::span<const AddressRange> ranges, double bytes);
   [[nodiscard]] std::uint64_t steps_for(const Traffic& traffic) const;
   Counts read_step(std::uint64_t step, std::uint64_t steps, bool streams);
   void write_step(std::uint64_t step, std::uint64_t steps);
   AddressRange unnamed_range(std::uint64_t bytes);
 
+  double kept_;
   LruRanges lines_;
   std::uint64_t next_unnamed_;
   std::vector<Operand> read_;     // scratch of pass()

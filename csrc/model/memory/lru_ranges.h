@@ -12,6 +12,7 @@ struct AddressRange {
   std::uint64_t end = 0;  // one past the last byte
 
   [[nodiscard]] std::uint64_t size() const { return end - begin; }
+  bool operator==(const AddressRange&) const = default;
 };
 
 // A fully associative cache of ranges. What was used longest ago leaves first, byte by byte, so the

@@ -1,6 +1,8 @@
 // What L2 answered one kernel.
 #pragma once
 
+#include "model/chip/chip_spec.h"
+
 namespace npu_sim::model {
 
 // Bytes in doubles, as a Demand has them. HiBL carries read - hit, and written - absorbed +
@@ -12,5 +14,19 @@ struct Residency {
 
   bool operator==(const Residency&) const = default;
 };
+
+// What moves between a kernel and L2; see Demand.
+struct Traffic {
+  double read_bytes = 0;
+  double written_bytes = 0;
+  bool streams = false;  // reads leave nothing behind
+};
+
+// Bytes that the latest traffic can occupy.
+[[nodiscard]] double kept_bytes(const ChipSpec& chip);
+
+// What an L2 full of clean foreign lines answers a kernel of distinct bytes: no read hits; of what
+// it writes the share stays that fits beside what it reads.
+[[nodiscard]] Residency residency_among_clean_lines(const Traffic& traffic, double kept);
 
 }  // namespace npu_sim::model

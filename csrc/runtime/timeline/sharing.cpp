@@ -72,6 +72,16 @@ constexpr std::size_t kMaxRunners = 1 + 3 * kStreamsPerPool;
 
 }  // namespace
 
+SharedBusy busy_of_shared(const model::KernelTime& time) {
+  using model::Pipe;
+  const auto busy = [&time](Pipe pipe) { return time.busy_of(pipe); };
+  base::SimTime cube = std::max({busy(Pipe::kCube), busy(Pipe::kMte1), busy(Pipe::kFixpipe)});
+  base::SimTime vector = std::max(busy(Pipe::kVector), busy(Pipe::kMte3));
+  base::SimTime& reader = busy(Pipe::kCube) > base::SimTime::zero() ? cube : vector;
+  reader = std::max(reader, busy(Pipe::kMte2));
+  return {cube, vector, busy(Pipe::kL2), busy(Pipe::kHibl), busy(Pipe::kLink)};
+}
+
 std::array<std::uint64_t, kSharedPipes.size()> use_of(const Task& kernel) {
   Pipes use{};
   if (kernel.duration <= base::SimTime::zero()) return use;

@@ -12,10 +12,15 @@
 namespace npu_sim::runtime {
 
 // The pipes that kernels on different streams compete for. The data movers inside a core (mte1,
-// mte2, mte3, fixpipe) go with the core that a kernel holds, so they are not shared on their own.
+// mte2, mte3, fixpipe) go with the core that a kernel holds: busy_of_shared() counts them there.
 inline constexpr std::array kSharedPipes = {model::Pipe::kCube, model::Pipe::kVector,
-                                            model::Pipe::kHibl, model::Pipe::kLink};
+                                            model::Pipe::kL2, model::Pipe::kHibl,
+                                            model::Pipe::kLink};
 using SharedBusy = std::array<base::SimTime, kSharedPipes.size()>;
+
+// What a kernel takes of each shared pipe. A core is busy as long as its busiest pipe: mte1 and
+// fixpipe hold cube cores, mte3 holds vector cores, and mte2 the cube cores if the cube works.
+[[nodiscard]] SharedBusy busy_of_shared(const model::KernelTime& time);
 
 // A place in a stream; its time is known once the schedule has come past it.
 struct Point {

@@ -45,10 +45,11 @@ void Timeline::push(StreamId id, Task task) {
 
 void Timeline::launch(StreamId stream, const model::KernelTime& time, SimTime issued,
                       Ticket ticket) {
-  Task task{.ticket = ticket, .issued = issued, .duration = time.duration, .busy = {}, .point = {}};
-  for (std::size_t pipe = 0; pipe < kSharedPipes.size(); ++pipe) {
-    task.busy[pipe] = time.busy_of(kSharedPipes[pipe]);
-  }
+  Task task{.ticket = ticket,
+            .issued = issued,
+            .duration = time.duration,
+            .busy = busy_of_shared(time),
+            .point = {}};
   ++totals_[static_cast<std::size_t>(stream.device)].kernels;
   push(stream, std::move(task));
 }

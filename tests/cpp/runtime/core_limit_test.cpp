@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "chip_for_tests.h"
-#include "runtime/cost_cache.h"
+#include "model/cost/cost.h"
 #include "runtime/event.h"
 
 namespace npu_sim::runtime {
@@ -16,7 +16,7 @@ constexpr StreamId kFirst{0, 1};
 constexpr StreamId kSecond{0, 2};
 constexpr model::MatmulWork kMatmul{.m = 8192, .n = 8192, .k = 8192};
 
-base::SimTime time_on(StreamId stream) { return cost_of(kMatmul, chip_of(stream)).duration; }
+base::SimTime time_on(StreamId stream) { return model::cost(kMatmul, chip_of(stream)).duration; }
 
 CoreCount half() { return {chip().cube_cores / 2, kUnchangedCores}; }
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "chip_for_tests.h"
 #include "model/cost/cost.h"
+#include "runtime/l2_state.h"
 
 namespace npu_sim::runtime {
 namespace {
@@ -31,6 +32,7 @@ TEST_F(EventTest, elapsed_is_the_time_between_the_points) {
   Event end(true);
   record(kSite, streaming(64));
   start.record(kSite.stream);
+  flush_l2(0);
   record(kSite, streaming(64));
   end.record(kSite.stream);
   end.synchronize();
@@ -88,6 +90,7 @@ TEST_F(EventTest, a_blocked_stream_starts_behind_the_event) {
   record(kSite, streaming(64));
   ready.record(kSite.stream);
   ready.block(kOther);
+  flush_l2(0);
   record({"test::op", kOther}, streaming(64));
   synchronize(kOther);
   EXPECT_EQ(host_now(), SimTime(std::chrono::nanoseconds(1000)) +

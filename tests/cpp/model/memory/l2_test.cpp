@@ -83,19 +83,22 @@ TEST(L2, BytesOfAGatherHitInProportionToWhatIsResidentOfTheTable) {
 }
 
 TEST(L2, AKernelAloneKeepsWhatTheFormulaSays) {
-  for (const double read : {0.0, 20e6, 134e6, 500e6, 3e9}) {
-    for (const double written : {0.0, 1e6, 80e6, 268e6, 2e9}) {
-      L2 l2(card());
+  for (const std::uint64_t read : {0, 20, 130, 500, 3000}) {
+    for (const std::uint64_t written : {1, 80, 260, 2000}) {
+      L2 unnamed(card());
+      L2 walked(card());
       Demand demand;
-      demand.read_bytes = read;
-      demand.written_bytes = written;
+      demand.read_bytes = static_cast<double>(read * kMib);
+      demand.written_bytes = static_cast<double>(written * kMib);
       const Residency formula = alone(demand, card());
-      const Residency walked = l2.pass({.read_bytes = read, .written_bytes = written}, {});
-      EXPECT_EQ(walked.hit_bytes, 0);
-      EXPECT_EQ(walked.evicted_bytes, 0);
+      EXPECT_EQ(unnamed.pass(traffic_of(demand), {}), formula);
+      const Residency walk = pass(walked, {at(0, read)}, {at(10'000, written)});
+      EXPECT_EQ(walk.hit_bytes, 0);
+      EXPECT_EQ(walk.evicted_bytes, 0);
       // A step of the walk is a 16th of the capacity, or a 64th of a very large kernel.
-      const double step = static_cast<double>(l2.capacity()) / 16 + (read + written) / 64;
-      EXPECT_NEAR(walked.absorbed_bytes, formula.absorbed_bytes, step) << read << " " << written;
+      const double step = static_cast<double>(walked.capacity()) / 16 +
+                          (demand.read_bytes + demand.written_bytes) / 64;
+      EXPECT_NEAR(walk.absorbed_bytes, formula.absorbed_bytes, step) << read << " " << written;
     }
   }
 }

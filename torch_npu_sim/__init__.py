@@ -32,6 +32,7 @@ import torch  # noqa: E402
 
 from torch_npu_sim import _operators, npu  # noqa: E402
 from torch_npu_sim._startup import __version__  # noqa: E402
+from torch_npu_sim.fidelity import flush_l2, get_fidelity, set_fidelity  # noqa: E402
 from torch_npu_sim.presets import Chip, Parameter, chips, get_chip, set_chip  # noqa: E402
 from torch_npu_sim.report import Kernel, MemorySample, Trace, trace  # noqa: E402
 
@@ -55,8 +56,11 @@ __all__ = [
     "Trace",
     "__version__",
     "chips",
+    "flush_l2",
     "get_chip",
+    "get_fidelity",
     "npu",
     "set_chip",
+    "set_fidelity",
     "trace",
 ]

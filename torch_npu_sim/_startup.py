@@ -59,7 +59,7 @@ def start() -> None:
     _set_checkpoint_device()
     importlib.import_module("torch_npu_sim.npu.dlpack").install()
     importlib.import_module("torch_npu_sim.compile").arm()
-    if os.environ.get("NPU_SIM_CHIP"):
+    if os.environ.get("NPU_SIM_CHIP") or os.environ.get("NPU_SIM_FIDELITY"):
         importlib.import_module("torch_npu_sim.presets").apply_environment()
 
 

@@ -100,10 +100,12 @@ def load_chip(name_or_yaml: str | os.PathLike[str]) -> Chip:
 
 
 def apply_environment() -> None:
-    """Loads the chip file that NPU_SIM_CHIP names; a preset's name is read by the runtime.
+    """Loads the chip file that NPU_SIM_CHIP names.
+
+    A preset's name, and NPU_SIM_FIDELITY, are read by the runtime.
 
     Raises:
-        ValueError: there is no such preset, or the file is not a chip file.
+        ValueError: there is no such preset or fidelity, or the file is not a chip file.
         FileNotFoundError: there is no such file.
     """
     value = os.environ.get(_VARIABLE, "")

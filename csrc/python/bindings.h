@@ -12,6 +12,7 @@ void bind_chip(pybind11::module_& module);
 void bind_memory(pybind11::module_& module);
 void bind_mem_pool(pybind11::module_& module);
 void bind_memory_history(pybind11::module_& module);
+void bind_memory_model(pybind11::module_& module);
 void bind_trace(pybind11::module_& module);
 void bind_fused_kernel(pybind11::module_& module);
 void bind_work(pybind11::module_& module);

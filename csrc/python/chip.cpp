@@ -32,6 +32,7 @@ py::dict describe(const model::ChipSpec& chip) {
   out["vector_cores"] = chip.vector_cores;
   out["memory_bytes"] = chip.memory_bytes;
   out["l2_bytes"] = chip.l2_bytes;
+  out["fidelity"] = model::name(chip.fidelity);
   return out;
 }
 
@@ -56,7 +57,9 @@ void bind_chip(py::module_& module) {
   module.def(
       "set_chip",
       [](const std::string& from, const Overrides& values, const std::string& as) {
-        runtime::set_chip(derive(from, values, as));
+        model::ChipSpec chip = derive(from, values, as);
+        chip.fidelity = runtime::fidelity();
+        runtime::set_chip(std::move(chip));
       },
       base, overrides, name);
   module.def(

@@ -10,6 +10,7 @@ PYBIND11_MODULE(_C, module) {
   bind_memory(module);
   bind_mem_pool(module);
   bind_memory_history(module);
+  bind_memory_model(module);
   bind_trace(module);
   bind_fused_kernel(module);
   bind_work(module);

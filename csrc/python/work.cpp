@@ -7,7 +7,9 @@
 #include <map>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <variant>
+#include <vector>
 
 #include "base/error.h"
 #include "model/cost/cost.h"
@@ -107,6 +109,15 @@ model::Work make(std::string_view kind) {
   }
 }
 
+// (address, bytes) of operands.
+using Places = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+
+std::vector<model::AddressRange> ranges(const Places& places) {
+  std::vector<model::AddressRange> out;
+  for (const auto& [address, bytes] : places) out.push_back({address, address + bytes});
+  return out;
+}
+
 py::dict busy_pipes(const model::KernelTime& time) {
   py::dict out;
   for (std::size_t i = 0; i < model::kPipeCount; ++i) {
@@ -172,13 +183,17 @@ void bind_work(py::module_& module) {
       work, py::arg("base"), py::arg("overrides"));
   module.def(
       "launch_work",
-      [](const std::string& op, const py::dict& fields, int device) {
+      [](const std::string& op, const py::dict& fields, int device, const Places& reads,
+         const Places& writes) {
         const model::Work kernel = to_work(fields);
         const runtime::LaunchSite site{runtime::intern(op), runtime::current_stream(device)};
+        const auto read = ranges(reads);
+        const auto written = ranges(writes);
         const py::gil_scoped_release release;
-        runtime::record(site, kernel);
+        runtime::record(site, kernel, {.read = read, .written = written});
       },
-      py::arg("op"), work, py::arg("device"));
+      py::arg("op"), work, py::arg("device"), py::arg("reads") = Places(),
+      py::arg("writes") = Places());
 }
 
 }  // namespace npu_sim::python

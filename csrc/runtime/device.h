@@ -23,6 +23,11 @@ int exchange_device(int device);
 // Clears clocks, caches and statistics of every device.
 void set_chip(model::ChipSpec chip);
 
+// How closely the chip is modelled: NPU_SIM_FIDELITY or the tile level until set. Kernels launched
+// from now on are timed so; memory, clocks and statistics stay.
+[[nodiscard]] model::Fidelity fidelity();
+void set_fidelity(model::Fidelity fidelity);
+
 // The host waits for every stream of the device.
 void synchronize_device(int device);
 

@@ -36,7 +36,11 @@ bool names_file(const std::string& text) {
 model::ChipSpec configured_chip() {
   const char* text = std::getenv("NPU_SIM_CHIP");
   const bool use_default = !text || !*text || names_file(text);
-  return model::preset(use_default ? model::preset_names().front() : std::string(text));
+  model::ChipSpec chip =
+      model::preset(use_default ? model::preset_names().front() : std::string(text));
+  const char* fidelity = std::getenv("NPU_SIM_FIDELITY");
+  if (fidelity && *fidelity) chip.fidelity = model::fidelity_named(fidelity);
+  return chip;
 }
 
 thread_local int thread_device = 0;
@@ -129,6 +133,19 @@ void set_chip(model::ChipSpec chip) {
   table.chips.push_back(std::make_unique<const model::ChipSpec>(std::move(chip)));
   table.chip.store(table.chips.back().get(), std::memory_order_release);
   table.core_limits.clear();
+}
+
+model::Fidelity fidelity() { return chip().fidelity; }
+
+void set_fidelity(model::Fidelity fidelity) {
+  const model::ChipSpec& present = chip();
+  if (present.fidelity == fidelity) return;
+  DeviceTable& table = device_table();
+  const std::lock_guard lock(table.chip_mutex);
+  model::ChipSpec changed = *table.chip.load(std::memory_order_acquire);
+  changed.fidelity = fidelity;
+  table.chips.push_back(std::make_unique<const model::ChipSpec>(std::move(changed)));
+  table.chip.store(table.chips.back().get(), std::memory_order_release);
 }
 
 void synchronize_device(int device) {

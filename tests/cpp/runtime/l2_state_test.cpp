@@ -114,6 +114,17 @@ TEST_F(L2StateTest, two_streams_take_between_the_longer_kernel_and_the_sum) {
   EXPECT_GE(apart, model::cost(streaming(128), chip()).duration);
 }
 
+TEST_F(L2StateTest, kernels_launched_after_a_change_of_fidelity_are_timed_at_the_new_one) {
+  const KernelRecord tile = kernel(at(0, 16), at(16, 16));
+  set_fidelity(model::Fidelity::kRoofline);
+  const KernelRecord roofline = kernel(at(0, 16), at(16, 16));
+  set_fidelity(model::Fidelity::kTile);
+  EXPECT_EQ(roofline.time.bytes_hit.count(), 0);
+  EXPECT_EQ(roofline.time.bytes_hibl_written.count(), std::int64_t{16} << 20);
+  EXPECT_EQ(kernel(at(1000, 16), at(2000, 1)).time.bytes_hit.count(), 0);
+  EXPECT_LT(tile.time.bytes_hibl_written.count(), roofline.time.bytes_hibl_written.count());
+}
+
 TEST_F(L2StateTest, a_device_that_does_not_exist_is_an_error) {
   EXPECT_THROW(flush_l2(device_count()), base::ValueError);
   EXPECT_THROW(static_cast<void>(l2_contents(-1)), base::ValueError);

@@ -76,18 +76,19 @@ def simulate_kernels(
 
 def run_alone(kernels: list[Kernel], *, cold: bool) -> list[Record]:
     """Launches kernels on the chip in use and returns their records, in order."""
-    with _Addresses(kernels):
+    with _Addresses(kernels) as addresses:
         if cold:
             _sweep()
         else:
-            _run(kernels)
-        return _run(kernels)
+            _run(kernels, addresses)
+        return _run(kernels, addresses)
 
 
-def _run(kernels: list[Kernel]) -> list[Record]:
+def _run(kernels: list[Kernel], addresses: "_Addresses") -> list[Record]:
     with trace() as found:
         for kernel in kernels:
-            _C.launch_work(kernel.op, kernel.work, _DEVICE)
+            reads, writes = addresses.of(kernel.reads), addresses.of(kernel.writes)
+            _C.launch_work(kernel.op, kernel.work, _DEVICE, reads, writes)
     return found.kernels
 
 
@@ -120,3 +121,14 @@ class _Addresses:
 
     def __exit__(self, *_: object) -> None:
         self._memory.clear()
+
+    def of(self, tensors: Iterable[torch.Tensor]) -> list[tuple[int, int]]:
+        """Returns (address, bytes) of each tensor that has any."""
+        places = []
+        for tensor in tensors:
+            memory = self._memory[tensor.untyped_storage()._cdata]
+            offset = tensor.storage_offset() * tensor.element_size()
+            span = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+            if tensor.numel() > 0 and memory.numel() > 0:
+                places.append((memory.data_ptr() + offset, (span + 1) * tensor.element_size()))
+        return places

@@ -23,7 +23,7 @@ DramChannel::DramChannel(const DramSpec& spec, double phase)
     const auto turn = spec.all_bank_refresh ? 0
                                             : t_.refi * static_cast<std::int64_t>(i) /
                                                   static_cast<std::int64_t>(banks_.size());
-    banks_[i].next_refresh = (first + turn) % t_.refi + 1;
+    banks_[i].next_refresh = (first + turn - 1) % t_.refi + 1;
   }
   activates_.fill(kLongAgo);
   last_activate_ = kLongAgo;

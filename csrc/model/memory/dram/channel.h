@@ -37,7 +37,7 @@ struct ChannelResult {
 // alternate, so that only a stretch in one group pays tCCD_L.
 class DramChannel {
  public:
-  // `phase` in [0, 1) staggers the refreshes of channels.
+  // The first refresh comes after `phase` of its interval, in (0, 1]: channels are staggered.
   DramChannel(const DramSpec& spec, double phase);
 
   // Serves requests in order of arrival as far as the queues let them in.

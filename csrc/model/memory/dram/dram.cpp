@@ -78,7 +78,7 @@ DramResult simulate_dram(const DramSpec& spec, std::span<const DramRequest> requ
     const std::span<const ChannelRequest> own(sorted.requests.data() + sorted.begin[channel],
                                               sorted.begin[channel + 1] - sorted.begin[channel]);
     if (own.empty()) continue;
-    const double phase = static_cast<double>(channel) / spec.channels;
+    const double phase = 1 - static_cast<double>(channel) / spec.channels;
     const ChannelResult result = DramChannel(spec, phase).run(own);
     total.end_ps = std::max(total.end_ps, result.end);
     ends += static_cast<double>(result.end);

@@ -73,7 +73,7 @@ TEST(AddressMap, TheStringDecidesWhereNeighboursGo) {
 
 TEST(AddressMap, AWrongStringIsAnErrorThatShowsARightOne) {
   for (const char* mapping :
-       {"", "ro", "rorabgbach", "rorabgbachcoco", "xxrabgbachco", "rorabgbachc"}) {
+       {"", "ro", "rorabgbach", "rocorabgbachcoco", "xxrabgbachco", "rorabgbachc"}) {
     DramSpec spec = dram_preset("hbm2_2000");
     spec.mapping = mapping;
     try {

@@ -19,7 +19,8 @@ constexpr SourcedNumber kAscend910b2[] = {
     {"cube_int8_flop_per_s", 707.8e12, "derived: 24 cores x 16x32x16 MAC x 2 x 1.80 GHz"},
     {"cube_fp4_flop_per_s", 1415.6e12,
      "derived: 24 cores x 16x64x16 MAC x 2 x 1.80 GHz; int4 only, no fp4 on 2201"},
-    {"cube_efficiency", 0.77, "hicann/cann-bench@d59d44c: fp16 8192 cubed sustains 272 TFLOP/s"},
+    {"cube_efficiency", 1,
+     "asc-devkit A2 fp16 8192 cubed: mac 3076 us of 3023, the command's cost apart"},
     {"vector_fp32_op_per_s", 5.530e12, "derived: 48 cores x 256 B/cycle / 4 B x 1.80 GHz"},
     {"vector_fp16_op_per_s", 11.06e12,
      "derived: 48 cores x 128 fp16/cycle x 1.80 GHz; Ascend/msmodeling@84fec85 says 22 TFLOP/s of "
@@ -78,7 +79,6 @@ constexpr SourcedNumber kAscend910c[] = {
     {"cube_fp16_flop_per_s", 376e12, "CloudMatrix384 arXiv:2506.12708: 376 TFLOP/s a die"},
     {"cube_int8_flop_per_s", 752e12, "CloudMatrix384 arXiv:2506.12708: 752 TOPS a die"},
     {"cube_fp4_flop_per_s", 1504e12, "derived: twice the int8 peak; int4 only, no fp4 on 2201"},
-    {"cube_efficiency", 0.77, "assumed: as measured on the 910B2, range 0.7 to 0.9"},
     {"vector_fp32_op_per_s", 5.683e12, "derived: 48 cores x 256 B/cycle / 4 B x 1.85 GHz"},
     {"vector_fp16_op_per_s", 11.37e12, "derived: 48 cores x 256 B/cycle / 2 B x 1.85 GHz"},
     {"memory_bytes", 61.27 * kGib, "sgl-project/sglang#29838: torch_npu reports 61.27 GiB on A3"},
@@ -119,7 +119,8 @@ constexpr PresetData k910b2 = {.name = "ascend910b2",
                                .summary = "910B2 with 24 cube cores, 64 GB at 1.6 TB/s",
                                .aliases = kAliases910b2,
                                .numbers = kAscend910b2,
-                               .dram = "hbm2e_910"};
+                               .dram = "hbm2e_910",
+                               .cube = cube_core_910b};
 constexpr PresetData k910c = {.name = "ascend910c",
                               .soc_name = "Ascend910_9392",
                               .summary = "One die of a 910C, 64 GB at 1.6 TB/s",

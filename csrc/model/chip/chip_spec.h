@@ -10,6 +10,7 @@
 
 #include "base/units.h"
 #include "model/chip/fidelity.h"
+#include "model/chip/cube_core_spec.h"
 #include "model/chip/l2_spec.h"
 
 namespace npu_sim::model {
@@ -71,6 +72,7 @@ struct ChipSpec {
   double hibl_pj_per_byte = 0;
   double link_pj_per_byte = 0;
 
+  CubeCoreSpec cube_core;
   L2Spec l2;
   std::string_view dram;  // name of its DramSpec
   Fidelity fidelity = Fidelity::kTile;

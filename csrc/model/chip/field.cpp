@@ -45,6 +45,36 @@ constexpr Field kFields[] = {
     {"strided_traffic_limit", "factor", 1, 1e6, &ChipSpec::strided_traffic_limit},
     {"ub_bytes", "B", 1, kLargestBytes, &ChipSpec::ub_bytes},
     {"l1_bytes", "B", 1, kLargestBytes, &ChipSpec::l1_bytes},
+    {"l0a_bytes", "B", 1, kLargestBytes, &CubeCoreSpec::l0a_bytes},
+    {"l0b_bytes", "B", 1, kLargestBytes, &CubeCoreSpec::l0b_bytes},
+    {"l0c_bytes", "B", 1, kLargestBytes, &CubeCoreSpec::l0c_bytes},
+    {"cube_rows", "elements", 1, 4096, &CubeCoreSpec::rows},
+    {"cube_columns", "elements", 1, 4096, &CubeCoreSpec::columns},
+    {"narrow_efficiency", "share", 0.01, 1, &CubeCoreSpec::narrow_efficiency},
+    {"mad_cycles", "cycles", 0, 1e6, &CubeCoreSpec::mad_cycles},
+    {"l0a_bytes_per_cycle", "B/cycle", 0.01, 1e9, &CubeCoreSpec::l0a_bytes_per_cycle},
+    {"l0b_bytes_per_cycle", "B/cycle", 0.01, 1e9, &CubeCoreSpec::l0b_bytes_per_cycle},
+    {"l0_load_cycles", "cycles", 0, 1e6, &CubeCoreSpec::load_cycles},
+    {"mte2_bytes_per_cycle", "B/cycle", 0.01, 1e9, &CubeCoreSpec::mte2_bytes_per_cycle},
+    {"mte2_unaligned_bytes_per_cycle", "B/cycle", 0.01, 1e9,
+     &CubeCoreSpec::mte2_unaligned_bytes_per_cycle},
+    {"mte2_scale_rate", "share", 0.001, 1, &CubeCoreSpec::scale_rate},
+    {"fixpipe_elements_per_cycle", "1/cycle", 0.01, 1e9, &CubeCoreSpec::fixpipe_elements_per_cycle},
+    {"fixpipe_bytes_per_cycle", "B/cycle", 0.01, 1e9, &CubeCoreSpec::fixpipe_bytes_per_cycle},
+    {"fixpipe_cycles", "cycles", 0, 1e6, &CubeCoreSpec::fixpipe_cycles},
+    {"unit_flag_mads", "commands", 0, 1e6, &CubeCoreSpec::unit_flag_mads},
+    {"l2_fetch_sharing", "cores", 1, 1e3, &CubeCoreSpec::fetch_sharing},
+    {"splits_tail", "0 or 1", 0, 1, &CubeCoreSpec::splits_tail},
+    {"splits_grid", "0 or 1", 0, 1, &CubeCoreSpec::splits_grid},
+    {"cube_start_ns", "ns", 0, kLargestNs, &CubeCoreSpec::cube_start_ns},
+    {"mix_start_ns", "ns", 0, kLargestNs, &CubeCoreSpec::mix_start_ns},
+    {"first_fill_ns", "ns", 0, kLargestNs, &CubeCoreSpec::first_fill_ns},
+    {"group_sync_ns", "ns", 0, kLargestNs, &CubeCoreSpec::group_sync_ns},
+    {"stage_sync_ns", "ns", 0, kLargestNs, &CubeCoreSpec::stage_sync_ns},
+    {"exchange_bytes_per_cycle", "B/cycle", 0.01, 1e9, &CubeCoreSpec::exchange_bytes_per_cycle},
+    {"exchanges_directly", "0 or 1", 0, 1, &CubeCoreSpec::exchanges_directly},
+    {"fetch_cycles", "cycles", 0, 1e6, &CubeCoreSpec::fetch_cycles},
+    {"packs_query_rows", "0 or 1", 0, 1, &CubeCoreSpec::packs_query_rows},
     {"launch_floor_ns", "ns", 0, kLargestNs, &ChipSpec::launch_floor},
     {"host_link_bytes_per_s", "B/s", 1e3, kLargestRate, &ChipSpec::host_link_bytes_per_s},
     {"host_link_latency_ns", "ns", 0, kLargestNs, &ChipSpec::host_link_latency},
@@ -74,6 +104,8 @@ auto& owner_in(Chip& chip) {
     return chip.host;
   } else if constexpr (std::is_same_v<Owner, L2Spec>) {
     return chip.l2;
+  } else if constexpr (std::is_same_v<Owner, CubeCoreSpec>) {
+    return chip.cube_core;
   } else {
     return chip;
   }

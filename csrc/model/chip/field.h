@@ -11,9 +11,10 @@
 namespace npu_sim::model {
 
 // Where a number lives in a ChipSpec. A SimTime is set and read in nanoseconds.
-using FieldPlace = std::variant<double ChipSpec::*, std::int64_t ChipSpec::*,
-                                std::int32_t ChipSpec::*, base::SimTime ChipSpec::*,
-                                double HostSpec::*, std::int64_t HostSpec::*, double L2Spec::*>;
+using FieldPlace =
+    std::variant<double ChipSpec::*, std::int64_t ChipSpec::*, std::int32_t ChipSpec::*,
+                 base::SimTime ChipSpec::*, double HostSpec::*, std::int64_t HostSpec::*,
+                 double L2Spec::*, double CubeCoreSpec::*, std::int64_t CubeCoreSpec::*>;
 
 // What a number grows with when a user changes the cores or the clock of a chip.
 enum class Scales : std::uint8_t { kNot, kWithCubes, kWithVectors };

@@ -18,7 +18,7 @@ constexpr SourcedNumber kH100[] = {
     {"cube_fp8_flop_per_s", 1978e12, "ai-dynamo/aiconfigurator@095f58a h100_sxm.yaml"},
     {"cube_int8_flop_per_s", 1978e12, "ai-dynamo/aiconfigurator@095f58a h100_sxm.yaml"},
     {"cube_fp4_flop_per_s", 0, "assumed: Hopper multiplies no 4-bit format, certain"},
-    {"cube_efficiency", 0.80,
+    {"cube_efficiency", 0.84,
      "ai-dynamo/aiconfigurator@095f58a: bf16 4096 cubed 789, 8192 cubed 783 of 989 TFLOP/s"},
     {"vector_fp32_op_per_s", 29.65e12,
      "assumed: 128 lanes x 132 x 1.755 GHz, lanes from the architecture's description; to 33.4e12"},
@@ -127,7 +127,8 @@ constexpr PresetData kH100Data = {.name = "h100",
                                   .summary = "H100 SXM, 80 GB at 3.35 TB/s",
                                   .aliases = kAliasesH100,
                                   .numbers = kH100,
-                                  .dram = "hbm3_5230"};
+                                  .dram = "hbm3_5230",
+                                  .cube = cube_core_h100};
 constexpr PresetData kH20Data = {.name = "h20",
                                  .soc_name = "NVIDIA H20",
                                  .summary = "H20, 96 GB at 4.0 TB/s",
@@ -148,6 +149,7 @@ constexpr PresetData kA100Data = {.name = "a100",
                                   .aliases = kAliasesA100,
                                   .numbers = kA100,
                                   .dram = "hbm3_5230",
+                                  .cube = cube_core_a100,
                                   .base = &kH100Data};
 
 constexpr PresetData kPresets[] = {kH20Data, kH100Data, kH800Data, kA100Data};

@@ -42,6 +42,11 @@ const SourcedNumber* find_number(const PresetData& data, std::string_view field)
   for (const SourcedNumber& number : data.numbers) {
     if (number.field == field) return &number;
   }
+  if (data.cube != nullptr) {
+    for (const SourcedNumber& number : data.cube()) {
+      if (number.field == field) return &number;
+    }
+  }
   return data.base != nullptr ? find_number(*data.base, field) : nullptr;
 }
 

@@ -19,6 +19,7 @@ struct PresetData {
   std::span<const std::string_view> aliases;
   std::span<const SourcedNumber> numbers;
   std::string_view dram;
+  std::span<const SourcedNumber> (*cube)() = nullptr;  // more numbers: those of the cube core
   const PresetData* base = nullptr;  // chip whose numbers hold where `numbers` is silent
 };
 
@@ -26,5 +27,11 @@ struct PresetData {
 [[nodiscard]] std::span<const PresetData> ascend950_presets();
 [[nodiscard]] std::span<const PresetData> ascend910_presets();
 [[nodiscard]] std::span<const PresetData> nvidia_presets();
+
+// Numbers of the cube cores, a table a generation.
+[[nodiscard]] std::span<const SourcedNumber> cube_core_950();
+[[nodiscard]] std::span<const SourcedNumber> cube_core_910b();
+[[nodiscard]] std::span<const SourcedNumber> cube_core_h100();
+[[nodiscard]] std::span<const SourcedNumber> cube_core_a100();
 
 }  // namespace npu_sim::model

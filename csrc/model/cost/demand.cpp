@@ -89,8 +89,8 @@ KernelTime settle(const Demand& demand, const Residency& answered, const ChipSpe
   set(Pipe::kHost, demand.host_seconds);
 
   const auto slowest = std::max_element(time.busy.begin(), time.busy.end());
-  const base::SimTime work =
-      demand.serial ? to_time(demand.link_seconds + demand.host_seconds) : *slowest;
+  const base::SimTime work = demand.serial ? to_time(demand.link_seconds + demand.host_seconds)
+                                           : std::max(*slowest, to_time(demand.core_seconds));
   const base::SimTime fixed =
       chip.launch_floor + to_time(demand.start_seconds + demand.head_seconds + demand.tail_seconds +
                                   demand.sync_seconds);

@@ -26,6 +26,9 @@ struct Demand {
   double mte2_seconds = 0;
   double mte3_seconds = 0;
   double fixpipe_seconds = 0;
+  // The busiest core from first to last command where its pipes wait for one another and memory
+  // does not; never counts for less than the slowest pipe.
+  double core_seconds = 0;
 
   // What overlaps with nothing. start: beyond the chip's launch floor, for kinds that start slower
   // (cube, MIX); head and tail: filling and draining the pipeline, phases of their own; sync: cores
@@ -80,8 +83,11 @@ struct Demand {
 // Lanes of one vector core, in fp32 elements.
 [[nodiscard]] double vector_lanes(const ChipSpec& chip);
 
-// Adds `flops` of a product of `a` and `b` to the cube, or to the vector cores if the cube lacks
-// the formats.
+// Counts `flops` of a product of `a` and `b` and their energy. False: the cube lacks the formats
+// and the vector cores multiply, which is then counted too.
+bool count_product(Demand& demand, double flops, Format a, Format b, const ChipSpec& chip);
+
+// The same, and the cube's time at its peak rate: for kernels that are not planned tile by tile.
 void add_product(Demand& demand, double flops, Format a, Format b, const ChipSpec& chip);
 
 // Bytes of `elements` elements with their block scales.

@@ -1,9 +1,50 @@
-// Dense and grouped matmul: each operand crosses HiBL once, the cube does 2 m n k.
+// Matmul and grouped matmul: planned tile by tile where the cube multiplies the formats.
 #include <algorithm>
+#include <cmath>
 
+#include "model/core/cube.h"
+#include "model/core/gemm.h"
 #include "model/cost/estimate.h"
+#include "model/cost/gemm_demand.h"
 
 namespace npu_sim::model {
+namespace {
+
+// Rows in memory that are no multiple of this start at odd places: the mover takes them piecemeal.
+constexpr double kAlignedBits = 32 * 8;
+
+bool misaligned(double row, Format format) {
+  return std::fmod(row * base::bits(format), kAlignedBits) != 0;
+}
+
+// Sides of the operands that are contiguous in memory.
+bool has_unaligned_rows(const MatmulWork& work) {
+  const double m = number(work.m);
+  const double n = number(work.n);
+  const double k = number(work.k);
+  const bool a = work.m > 1 && misaligned(work.a_transposed ? m : k, work.a);
+  const bool b = misaligned(work.b_transposed ? k : n, work.b) && (work.b_transposed ? n : k) > 1;
+  return a || b;
+}
+
+// Group sizes as far as the work states them: the largest, and the others alike.
+struct Groups {
+  double active = 0;   // groups that have a row
+  double largest = 0;  // rows
+  double other = 0;    // rows of each other active group
+};
+
+Groups groups_of(const GroupedMatmulWork& work) {
+  const double rows = number(work.rows);
+  const double largest = std::min(rows, number(work.largest_group));
+  // Groups that can have a row at all: the largest takes its rows, every other at least one.
+  const double others = std::max(0.0, rows - largest);
+  const double active = std::min(number(work.groups), largest > 0 ? 1 + others : rows);
+  if (largest <= 0) return {active, active > 0 ? rows / active : 0, active > 0 ? rows / active : 0};
+  return {active, largest, active > 1 ? others / (active - 1) : 0};
+}
+
+}  // namespace
 
 Demand estimate(const MatmulWork& work, const ChipSpec& chip) {
   const double batch = number(work.batch);
@@ -11,16 +52,30 @@ Demand estimate(const MatmulWork& work, const ChipSpec& chip) {
   const double n = number(work.n);
   const double k = number(work.k);
   Demand demand;
-  add_product(demand, 2 * batch * m * n * k, work.a, work.b, chip);
+  const bool on_cube = count_product(demand, 2 * batch * m * n * k, work.a, work.b, chip);
+  // A shared right operand is read once, however many batches use it.
   const double weights = (work.b_shared ? std::min(batch, 1.0) : batch) * k * n;
   const double out = stored_bytes(batch * m * n, work.out);
   // An empty result launches a kernel that returns at once: it reads nothing.
-  if (out > 0) {
-    demand.read_bytes = stored_bytes(batch * m * k, work.a) + stored_bytes(weights, work.b);
-    demand.written_bytes = out;
-    if (work.adds_input) {
-      demand.read_bytes += std::max(number(work.added), stored_bytes(n, work.out));
-    }
+  if (out <= 0) return demand;
+  demand.read_bytes = stored_bytes(batch * m * k, work.a) + stored_bytes(weights, work.b);
+  demand.written_bytes = out;
+  if (on_cube && k > 0) {
+    add_gemm(demand,
+             {.batch = batch,
+              .m = m,
+              .n = n,
+              .k = k,
+              .a = work.a,
+              .b = work.b,
+              .cube = multiply_format(work.a, work.b, chip),
+              .out = work.out,
+              .b_shared = work.b_shared,
+              .unaligned = has_unaligned_rows(work)},
+             chip);
+  }
+  if (work.adds_input) {
+    demand.read_bytes += std::max(number(work.added), stored_bytes(n, work.out));
   }
   return demand;
 }
@@ -29,15 +84,25 @@ Demand estimate(const GroupedMatmulWork& work, const ChipSpec& chip) {
   const double rows = number(work.rows);
   const double n = number(work.n);
   const double k = number(work.k);
-  // Groups that can have a row at all: the largest takes its rows, every other at least one.
-  const double others = std::max(0.0, rows - number(work.largest_group));
-  const double active = std::min(number(work.groups), work.largest_group > 0 ? 1 + others : rows);
+  const Groups groups = groups_of(work);
   Demand demand;
-  add_product(demand, 2 * rows * n * k, work.a, work.b, chip);
+  const bool on_cube = count_product(demand, 2 * rows * n * k, work.a, work.b, chip);
   demand.written_bytes = stored_bytes(rows * n, work.out);
-  if (demand.written_bytes > 0) {
-    demand.read_bytes = stored_bytes(rows * k, work.a) + stored_bytes(active * n * k, work.b);
-  }
+  if (demand.written_bytes <= 0) return demand;
+  demand.read_bytes = stored_bytes(rows * k, work.a) + stored_bytes(groups.active * n * k, work.b);
+  if (!on_cube || k <= 0) return demand;
+  add_gemm(demand,
+           {.m = groups.largest,
+            .n = n,
+            .k = k,
+            .a = work.a,
+            .b = work.b,
+            .cube = multiply_format(work.a, work.b, chip),
+            .out = work.out,
+            .unaligned = misaligned(k, work.a) || misaligned(n, work.b),
+            .other_groups = groups.active - 1,
+            .other_rows = groups.other},
+           chip);
   return demand;
 }
 

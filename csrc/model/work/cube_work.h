@@ -73,8 +73,10 @@ struct AttentionWork {
   Format format = Format::kBf16;
   bool causal = false;
   bool backward = false;
-  Bytes mask{};         // bytes of an explicit mask that is read
-  bool v_in_k = false;  // v is the first v_dim of k (absorbed MLA): read once, v moves no bytes
+  Bytes mask{};             // bytes of an explicit mask that is read
+  bool v_in_k = false;      // v is the first v_dim of k (absorbed MLA): read once, v moves no bytes
+  std::int64_t window = 0;  // keys before its own that a query sees; 0: all of them
+  std::int64_t kv_block = 0;  // keys that lie together (a page; 1: gathered one by one); 0: all
 
   bool operator==(const AttentionWork&) const = default;
 };

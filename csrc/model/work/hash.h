@@ -72,8 +72,10 @@ struct HashFields {
     return hasher(rows, columns, k, format, written);
   }
   std::size_t operator()(const AttentionWork& work) {
-    const auto& [batch, qh, kvh, q, kv, qk, v, format, causal, backward, mask, v_in_k] = work;
-    return hasher(batch, qh, kvh, q, kv, qk, v, format, causal, backward, mask, v_in_k);
+    const auto& [batch, qh, kvh, q, kv, qk, v, format, causal, backward, mask, v_in_k, window,
+                 kv_block] = work;
+    return hasher(batch, qh, kvh, q, kv, qk, v, format, causal, backward, mask, v_in_k, window,
+                  kv_block);
   }
   std::size_t operator()(const GroupedMatmulWork& work) {
     const auto& [groups, rows, largest, n, k, a, b, out] = work;

@@ -97,6 +97,8 @@ void visit_fields(model::AttentionWork& work, F&& f) {
   f("backward", work.backward);
   f("mask", work.mask);
   f("v_in_k", work.v_in_k);
+  f("window", work.window);
+  f("kv_block", work.kv_block);
 }
 
 template <class F>

@@ -49,6 +49,7 @@ def sparse_attention(call: Call) -> None:
         "q_len": 1,
         "causal": False,
         "v_in_k": True,
+        "kv_block": 1,
     }
     out = call.empty([*call.tensor(0).shape[:-1], value[3]], call.tensor(0).dtype)
     call.launch(work, call.present(), [out])

@@ -29,11 +29,14 @@ struct CubeCoreSpec {
   double splits_grid = 0;     // 1: cores form a grid over m and n; 0: they take tiles in order
   double cube_start_ns = 0;   // a cube kernel's start beyond the launch floor
   double mix_start_ns = 0;    // a kernel of cube and vector cores: beyond the launch floor
+  double mask_start_ns = 0;   // a causal kernel's start beyond that: its mask
   double first_fill_ns = 0;   // from the first fetch to the first multiply, bytes apart
   double group_sync_ns = 0;   // all cores wait for one another once
   double stage_sync_ns = 0;   // a cube core and its vector cores hand over a block
   double exchange_bytes_per_cycle = 0;  // one vector core with L2 or with the cube's buffers
   double exchanges_directly = 0;        // 1: L0C -> UB -> L1; 0: by way of L2
+  double stage_exposure = 1;            // of the shorter stage, where buffers hold one block only
+  double block_latency_ns = 0;          // a block of attention beyond its stages
   double fetch_cycles = 0;              // a descriptor of MTE2 beyond its bytes
   double packs_query_rows = 0;          // 1: query heads of one KV head share a tile for any q_len
 };

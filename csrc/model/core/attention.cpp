@@ -24,6 +24,7 @@ constexpr double kGrain = 16;  // smallest tile of the cube
 constexpr double kSumBytes = 4;
 constexpr double kBitsPerByte = 8;
 constexpr double kNsPerSecond = 1e9;
+constexpr double kHandOvers = 4;  // scores, probabilities, result, and back: first block only
 constexpr double kStatisticsBytes = 8192;  // running maxima and sums of a tile, and its masks
 
 double count(std::int64_t value) { return static_cast<double>(value); }
@@ -172,12 +173,14 @@ AttentionPlan plan_attention(const AttentionWork& work, const ChipSpec& chip) {
       (overlap == Overlap::kSpills ? spill_seconds(rows, count(work.v_dim), chip) : 0);
   plan.vector_seconds = plan.blocks * vector;
   const double cube_side = std::max(block.pipes.slowest(), fetch);
+  const double shorter = std::min(cube_side, vector);
+  const double exposed = overlap == Overlap::kFull ? 0 : chip.cube_core.stage_exposure * shorter;
   const double stages =
-      overlap == Overlap::kFull ? std::max(cube_side, vector) : cube_side + vector;
+      std::max(cube_side, vector) + exposed + chip.cube_core.block_latency_ns / kNsPerSecond;
   plan.core_seconds = plan.blocks * stages;
   plan.head_seconds =
-      (chip.cube_core.first_fill_ns + 4 * chip.cube_core.stage_sync_ns) / kNsPerSecond +
-      (stages < cube_side + vector ? std::min(cube_side, vector) : 0);
+      (chip.cube_core.first_fill_ns + kHandOvers * chip.cube_core.stage_sync_ns) / kNsPerSecond +
+      shorter - exposed;
   plan.fetched_bytes =
       plan.tasks * seen * kTile *
       stored_bytes(count(work.qk_dim) + (work.v_in_k ? 0 : count(work.v_dim)), work.format) /

@@ -23,6 +23,7 @@ struct GemmShape {
   Format out = Format::kBf16;
   bool b_shared = false;    // one right operand for the whole batch
   bool unaligned = false;   // rows in memory that are no multiple of 32 bytes
+  double a_share = 1;       // of the left operand's elements that move: a convolution unfolds in L1
   double other_groups = 0;  // grouped: m is the largest group's, these have `other_rows` each
   double other_rows = 0;
 };

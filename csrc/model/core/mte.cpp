@@ -23,8 +23,8 @@ double fetch_bytes(double elements, Format format, const ChipSpec& chip) {
 
 double mte2_seconds(const GemmShape& shape, const Tile& tile, double k, const ChipSpec& chip) {
   const CubeCoreSpec& core = chip.cube_core;
-  const double bytes =
-      fetch_bytes(tile.m * k, shape.a, chip) + fetch_bytes(tile.n * k, shape.b, chip);
+  const double bytes = shape.a_share * fetch_bytes(tile.m * k, shape.a, chip) +
+                       fetch_bytes(tile.n * k, shape.b, chip);
   const double rate =
       shape.unaligned ? core.mte2_unaligned_bytes_per_cycle : core.mte2_bytes_per_cycle;
   return bytes / core.fetch_sharing / (rate * chip.clock_hz);

@@ -51,15 +51,15 @@ void add_memory_of_groups(GemmPlan& plan, const GemmShape& shape, double tiles,
 void add_memory(GemmPlan& plan, const GemmShape& shape, double tiles_a_product, double k,
                 const ChipSpec& chip) {
   if (shape.other_groups > 0) return add_memory_of_groups(plan, shape, tiles_a_product, chip);
-  const double a = stored_bytes(shape.m * shape.k, shape.a);
+  const double a = shape.a_share * stored_bytes(shape.m * shape.k, shape.a);
   const double b = stored_bytes(shape.n * shape.k, shape.b);
   const double times_b = shape.b_shared ? 1 : shape.batch;
   plan.read_bytes =
       shape.b_shared ? bytes_read(shape.batch * a, b, chip) : shape.batch * bytes_read(a, b, chip);
   plan.read_bytes = std::max(plan.read_bytes, shape.batch * a + times_b * b);
   plan.written_bytes = stored_bytes(shape.batch * shape.m * shape.n, shape.out);
-  const double tile_bytes =
-      stored_bytes(plan.tile.m * k, shape.a) + stored_bytes(plan.tile.n * k, shape.b);
+  const double tile_bytes = shape.a_share * stored_bytes(plan.tile.m * k, shape.a) +
+                            stored_bytes(plan.tile.n * k, shape.b);
   plan.fetched_bytes = shape.batch * tiles_a_product * tile_bytes / chip.cube_core.fetch_sharing;
 }
 
@@ -115,7 +115,7 @@ GemmPlan plan_tile(const GemmShape& shape, const Tile& tile, const ChipSpec& chi
 
   plan.head_seconds = chip.cube_core.first_fill_ns / kNsPerSecond +
                       mte2_seconds(shape, tile, std::min(k, tile.k), chip);
-  plan.tail_seconds = waves.part > 0 ? waves.part * drain : drain;
+  plan.tail_seconds = drain;
   add_memory(plan, shape, rows * columns, shape.k, chip);
   add_split(plan, shape, chip);
   return plan;

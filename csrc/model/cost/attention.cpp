@@ -10,7 +10,7 @@ namespace {
 
 constexpr double kNsPerSecond = 1e9;
 
-void add_plan(Demand& demand, const AttentionPlan& plan, const ChipSpec& chip) {
+void add_plan(Demand& demand, const AttentionPlan& plan, bool masked, const ChipSpec& chip) {
   demand.cube_seconds += plan.pipes.cube;
   demand.mte1_seconds += plan.pipes.mte1;
   demand.mte2_seconds += plan.pipes.mte2;
@@ -18,6 +18,7 @@ void add_plan(Demand& demand, const AttentionPlan& plan, const ChipSpec& chip) {
   demand.vector_seconds += plan.vector_seconds;
   demand.core_seconds += plan.core_seconds;
   demand.start_seconds += chip.cube_core.mix_start_ns / kNsPerSecond;
+  if (masked) demand.start_seconds += chip.cube_core.mask_start_ns / kNsPerSecond;
   demand.head_seconds += plan.head_seconds;
   demand.sync_seconds += plan.sync_seconds;
   demand.l2_bytes += plan.fetched_bytes + plan.exchanged_bytes;
@@ -59,7 +60,9 @@ Demand estimate(const AttentionWork& work, const ChipSpec& chip) {
   demand.written_bytes = work.backward ? inputs : out_bytes;
   if (scores == 0) return demand;
   demand.read_bytes = inputs + number(work.mask) + (work.backward ? 2 * out_bytes : 0);
-  if (on_cube) add_plan(demand, plan_attention(work, chip), chip);
+  if (on_cube) {
+    add_plan(demand, plan_attention(work, chip), work.causal && work.q_len > 1, chip);
+  }
   demand.l2_bytes += demand.read_bytes + demand.written_bytes;
   return demand;
 }

@@ -10,21 +10,13 @@
 namespace npu_sim::model {
 namespace {
 
-// Rows in memory that are no multiple of this start at odd places: the mover takes them piecemeal.
+// Rows in memory that are no multiple of this start at odd places, and the mover of the grouped
+// kernel takes them piecemeal. Plain matmul kernels rearrange such operands; that is not timed, so
+// that a larger shape never costs less.
 constexpr double kAlignedBits = 32 * 8;
 
 bool misaligned(double row, Format format) {
   return std::fmod(row * base::bits(format), kAlignedBits) != 0;
-}
-
-// Sides of the operands that are contiguous in memory.
-bool has_unaligned_rows(const MatmulWork& work) {
-  const double m = number(work.m);
-  const double n = number(work.n);
-  const double k = number(work.k);
-  const bool a = work.m > 1 && misaligned(work.a_transposed ? m : k, work.a);
-  const bool b = misaligned(work.b_transposed ? k : n, work.b) && (work.b_transposed ? n : k) > 1;
-  return a || b;
 }
 
 // Group sizes as far as the work states them: the largest, and the others alike.
@@ -70,8 +62,7 @@ Demand estimate(const MatmulWork& work, const ChipSpec& chip) {
               .b = work.b,
               .cube = multiply_format(work.a, work.b, chip),
               .out = work.out,
-              .b_shared = work.b_shared,
-              .unaligned = has_unaligned_rows(work)},
+              .b_shared = work.b_shared},
              chip);
   }
   if (work.adds_input) {

@@ -29,13 +29,13 @@ TEST(CostLaw, NoWorkTakesNoTimeAndNoEnergy) {
   EXPECT_EQ(time.energy.count(), 0);
 }
 
-TEST(CostLaw, DurationIsTheFloorPlusTheSlowestPipe) {
+TEST(CostLaw, DurationIsAtLeastTheFloorPlusTheSlowestPipe) {
   for (const std::string& name_of_chip : preset_names()) {
     const ChipSpec chip = preset(name_of_chip);
     for (const Work& work : sample_works()) {
       if (std::holds_alternative<NoWork>(work) || std::holds_alternative<HostWork>(work)) continue;
       const KernelTime time = cost(work, chip);
-      EXPECT_EQ(time.duration, chip.launch_floor + slowest_pipe(time))
+      EXPECT_GE(time.duration, chip.launch_floor + slowest_pipe(time))
           << name_of_chip << " " << to_text(work);
     }
   }
@@ -91,10 +91,11 @@ TEST(CostLaw, MemoryNeverBeatsThePeak) {
   }
 }
 
-TEST(CostLaw, CubeTimeDoublesWithEachMatmulDimension) {
-  const SimTime one = cost(matmul(1024, 2048, 4096), card()).busy_of(Pipe::kCube);
+TEST(CostLaw, CubeTimeDoublesWithEachMatmulDimensionThatFillsTheCores) {
+  const std::int64_t rows = 256 * card().cube_cores;  // whole waves of tiles of 256 x 256
+  const SimTime one = cost(matmul(rows, 2048, 4096), card()).busy_of(Pipe::kCube);
   for (const MatmulWork& work :
-       {matmul(2048, 2048, 4096), matmul(1024, 4096, 4096), matmul(1024, 2048, 8192)}) {
+       {matmul(2 * rows, 2048, 4096), matmul(rows, 4096, 4096), matmul(rows, 2048, 8192)}) {
     const SimTime two = cost(work, card()).busy_of(Pipe::kCube);
     // Each time is rounded up to a whole picosecond.
     EXPECT_LE(two, 2 * one);
@@ -102,7 +103,7 @@ TEST(CostLaw, CubeTimeDoublesWithEachMatmulDimension) {
   }
 }
 
-TEST(CostLaw, BatchedMatmulTakesTheTimeOfItsParts) {
+TEST(CostLaw, BatchedMatmulTakesNoLongerThanItsPartsOneByOne) {
   MatmulWork one = matmul(512, 512, 512);
   MatmulWork eight = one;
   eight.batch = 8;
@@ -110,8 +111,8 @@ TEST(CostLaw, BatchedMatmulTakesTheTimeOfItsParts) {
   const KernelTime b = cost(eight, card());
   EXPECT_EQ(b.flops, a.flops * 8);
   EXPECT_EQ(b.bytes_read, a.bytes_read * 8);
-  EXPECT_NEAR(static_cast<double>(b.busy_of(Pipe::kCube).count()),
-              8.0 * static_cast<double>(a.busy_of(Pipe::kCube).count()), 8);
+  EXPECT_GT(b.duration, a.duration);
+  EXPECT_LT(b.duration, 8 * a.duration);
 }
 
 TEST(CostLaw, MatmulNeverGetsFasterWhenADimensionGrows) {

@@ -104,7 +104,7 @@ std::vector<Row> rows_of_others() {
                           .v_in_k = true};
   return {
       {"ascend910b2", elementwise(k537Mb, 1, 3, 2), 360.2, 0.35, bench},  // sigmoid
-      {"ascend910b2", cube(8192, Format::kFp16), 4038.42, 0.02, bench},   // (cube_efficiency)
+      {"ascend910b2", cube(8192, Format::kFp16), 4038.42, 0.10, bench},
       {"ascend910b2", cube(4096, Format::kFp16), 525.95, 0.10, bench},
       {"h100", cube(4096, Format::kBf16), 174.3, 0.10, configurator},   // (cube_efficiency)
       {"h100", cube(8192, Format::kBf16), 1404.8, 0.10, configurator},  // (cube_efficiency)

@@ -27,8 +27,10 @@ Channels channels_of(const ConvolutionWork& work) {
   return {std::ceil(groups / merged), in * merged, out * merged};
 }
 
+}  // namespace
+
 // The unfolded operand is always the left one; of it only `moved` elements leave memory.
-GemmShape shape_of(const ConvolutionWork& work, double moved, const ChipSpec& chip) {
+GemmShape gemm_shape(const ConvolutionWork& work, const ChipSpec& chip) {
   const Channels channels = channels_of(work);
   const double images = number(work.batch);
   const double kernel = number(work.kernel_positions);
@@ -57,12 +59,13 @@ GemmShape shape_of(const ConvolutionWork& work, double moved, const ChipSpec& ch
       shape.k = images * outputs;
       break;
   }
+  const bool unfolds_output = work.pass == ConvolutionPass::kInputGrad;
+  const double moved = images * (unfolds_output ? number(work.out_channels) * outputs
+                                                : number(work.in_channels) * inputs);
   const double unfolded = shape.batch * shape.m * shape.k;
   shape.a_share = unfolded > 0 ? std::min(1.0, moved / unfolded) : 1;
   return shape;
 }
-
-}  // namespace
 
 Demand estimate(const ConvolutionWork& work, const ChipSpec& chip) {
   const double batch = number(work.batch);
@@ -95,10 +98,7 @@ Demand estimate(const ConvolutionWork& work, const ChipSpec& chip) {
   if (flops == 0) read = 0;  // nothing to multiply: at most zeros are written
   demand.read_bytes = stored_bytes(read, work.format);
   demand.written_bytes = stored_bytes(written, work.format);
-  if (on_cube && flops > 0) {
-    const bool unfolds_output = work.pass == ConvolutionPass::kInputGrad;
-    add_gemm(demand, shape_of(work, unfolds_output ? output : input, chip), chip);
-  }
+  if (on_cube && flops > 0) add_gemm(demand, gemm_shape(work, chip), chip);
   return demand;
 }
 

@@ -3,6 +3,7 @@
 #include <type_traits>
 #include <variant>
 
+#include "model/cost/cube_facts.h"
 #include "model/cost/estimate.h"
 
 namespace npu_sim::model {
@@ -13,7 +14,11 @@ Explanation explain(const Work& work, const ChipSpec& chip) {
         if constexpr (std::is_same_v<std::decay_t<decltype(kind)>, NoWork>) {
           return {};
         } else {
-          return {.demand = estimate(kind, chip), .facts = {}};
+          Explanation explanation{.demand = estimate(kind, chip), .facts = {}};
+          if constexpr (requires { cube_facts(kind, chip); }) {
+            explanation.facts = cube_facts(kind, chip);
+          }
+          return explanation;
         }
       },
       work);

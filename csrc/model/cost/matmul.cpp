@@ -38,6 +38,32 @@ Groups groups_of(const GroupedMatmulWork& work) {
 
 }  // namespace
 
+GemmShape gemm_shape(const MatmulWork& work, const ChipSpec& chip) {
+  return {.batch = number(work.batch),
+          .m = number(work.m),
+          .n = number(work.n),
+          .k = number(work.k),
+          .a = work.a,
+          .b = work.b,
+          .cube = multiply_format(work.a, work.b, chip),
+          .out = work.out,
+          .b_shared = work.b_shared};
+}
+
+GemmShape gemm_shape(const GroupedMatmulWork& work, const ChipSpec& chip) {
+  const Groups groups = groups_of(work);
+  return {.m = groups.largest,
+          .n = number(work.n),
+          .k = number(work.k),
+          .a = work.a,
+          .b = work.b,
+          .cube = multiply_format(work.a, work.b, chip),
+          .out = work.out,
+          .unaligned = misaligned(number(work.k), work.a) || misaligned(number(work.n), work.b),
+          .other_groups = groups.active - 1,
+          .other_rows = groups.other};
+}
+
 Demand estimate(const MatmulWork& work, const ChipSpec& chip) {
   const double batch = number(work.batch);
   const double m = number(work.m);
@@ -52,19 +78,7 @@ Demand estimate(const MatmulWork& work, const ChipSpec& chip) {
   if (out <= 0) return demand;
   demand.read_bytes = stored_bytes(batch * m * k, work.a) + stored_bytes(weights, work.b);
   demand.written_bytes = out;
-  if (on_cube && k > 0) {
-    add_gemm(demand,
-             {.batch = batch,
-              .m = m,
-              .n = n,
-              .k = k,
-              .a = work.a,
-              .b = work.b,
-              .cube = multiply_format(work.a, work.b, chip),
-              .out = work.out,
-              .b_shared = work.b_shared},
-             chip);
-  }
+  if (on_cube && k > 0) add_gemm(demand, gemm_shape(work, chip), chip);
   if (work.adds_input) {
     demand.read_bytes += std::max(number(work.added), stored_bytes(n, work.out));
   }
@@ -81,19 +95,7 @@ Demand estimate(const GroupedMatmulWork& work, const ChipSpec& chip) {
   demand.written_bytes = stored_bytes(rows * n, work.out);
   if (demand.written_bytes <= 0) return demand;
   demand.read_bytes = stored_bytes(rows * k, work.a) + stored_bytes(groups.active * n * k, work.b);
-  if (!on_cube || k <= 0) return demand;
-  add_gemm(demand,
-           {.m = groups.largest,
-            .n = n,
-            .k = k,
-            .a = work.a,
-            .b = work.b,
-            .cube = multiply_format(work.a, work.b, chip),
-            .out = work.out,
-            .unaligned = misaligned(k, work.a) || misaligned(n, work.b),
-            .other_groups = groups.active - 1,
-            .other_rows = groups.other},
-           chip);
+  if (on_cube && k > 0) add_gemm(demand, gemm_shape(work, chip), chip);
   return demand;
 }
 

@@ -19,6 +19,14 @@ TEST(Explain, PlanSettlesToTheCost) {
   }
 }
 
+TEST(Explain, AMatmulNamesItsTile) {
+  const MatmulWork work{.m = 4096, .n = 4096, .k = 4096, .a = Format::kBf16, .b = Format::kBf16};
+  const Explanation explanation = explain(work, preset("ascend950pr"));
+  ASSERT_FALSE(explanation.facts.empty());
+  EXPECT_EQ(explanation.facts[0].name, "tile_m");
+  EXPECT_EQ(explanation.facts[0].value, 256);
+}
+
 TEST(Explain, NoWorkDemandsNothing) {
   const Explanation explanation = explain(NoWork{}, preset("ascend950pr"));
   EXPECT_EQ(explanation.demand.read_bytes, 0);

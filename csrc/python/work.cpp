@@ -26,6 +26,7 @@ using base::Format;
 
 constexpr auto kLastFormat = static_cast<std::size_t>(Format::kComplex128);
 constexpr std::array<std::string_view, 4> kRoutes = {"within", "h2d", "d2h", "peer"};
+constexpr std::array<std::string_view, 3> kTargets = {"memory", "ub", "l1"};
 constexpr std::array<std::string_view, 3> kPasses = {"forward", "input_grad", "weight_grad"};
 
 template <std::size_t size>
@@ -54,6 +55,8 @@ Field value_of(const py::handle& value) {
     return format_named(value.cast<std::string>());
   } else if constexpr (std::is_same_v<Field, model::CopyRoute>) {
     return static_cast<Field>(position(value.cast<std::string>(), kRoutes));
+  } else if constexpr (std::is_same_v<Field, model::CopyTarget>) {
+    return static_cast<Field>(position(value.cast<std::string>(), kTargets));
   } else if constexpr (std::is_same_v<Field, model::ConvolutionPass>) {
     return static_cast<Field>(position(value.cast<std::string>(), kPasses));
   } else {
@@ -69,6 +72,8 @@ py::object python_of(const Field& value) {
     return py::str(std::string(base::name(value)));
   } else if constexpr (std::is_same_v<Field, model::CopyRoute>) {
     return py::str(std::string(kRoutes[static_cast<std::size_t>(value)]));
+  } else if constexpr (std::is_same_v<Field, model::CopyTarget>) {
+    return py::str(std::string(kTargets[static_cast<std::size_t>(value)]));
   } else if constexpr (std::is_same_v<Field, model::ConvolutionPass>) {
     return py::str(std::string(kPasses[static_cast<std::size_t>(value)]));
   } else {

@@ -111,6 +111,8 @@ void visit_fields(model::GatherWork& work, F&& f) {
   f("scatter", work.scatter);
   f("accumulates", work.accumulates);
   f("table", work.table);
+  f("one_by_one", work.one_by_one);
+  f("scalars", work.scalars);
 }
 
 template <class F>
@@ -120,6 +122,12 @@ void visit_fields(model::CopyWork& work, F&& f) {
   f("written", work.written);
   f("run", work.run);
   f("span", work.span);
+  f("transposed", work.transposed);
+  f("target", work.target);
+  f("descriptor_runs", work.descriptor_runs);
+  f("pitch", work.pitch);
+  f("sweeps", work.sweeps);
+  f("sliced", work.sliced);
 }
 
 template <class F>

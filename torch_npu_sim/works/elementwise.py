@@ -18,7 +18,7 @@ def swiglu(call: Call) -> None:
     """SiLU of one half times the other half, along an axis."""
     x = call.tensor(0)
     # multiply, add, multiply; three converts; exp and divide
-    call.elementwise([x], [_half(call, x)], linear=6, special=2)
+    call.elementwise([x], [_half(call, x)], linear=7, special=2)
 
 
 @operator("clipped_swiglu")
@@ -32,7 +32,8 @@ def clipped_swiglu(call: Call) -> None:
 def apply_adam_w(call: Call) -> None:
     """One AdamW step: weight and two moments are read and written, the gradient is read."""
     var, m, v = (call.tensor(i) for i in range(3))
-    call.elementwise(call.present(), [var, m, v], linear=14, special=2)
+    # 14 of the step; each operand is loaded or stored in a slot of its own
+    call.elementwise(call.present(), [var, m, v], linear=22, special=2)
 
 
 @operator("apply_rotary_pos_emb", "rotary_mul")

@@ -36,7 +36,8 @@ def re_routing(call: Call) -> None:
     if scales is not None:
         outs.append(call.empty(scales.shape, scales.dtype))
     reads = [tokens, call.tensor(1), scales]
-    _move(call, tokens, reads, outs, items=tokens.shape[0])
+    # Every core adds up the whole table of ranks by experts to find its places.
+    _move(call, tokens, reads, outs, items=tokens.shape[0], scalars=call.tensor(1).numel())
 
 
 @operator("moe_finalize_routing", "moe_finalize_routing_v2")
@@ -48,7 +49,7 @@ def finalize_routing(call: Call) -> None:
     k = call.tensor(6).shape[-1] if len(call.inputs) > 6 else 1
     tokens = shape[0] if shape is not None else index.numel() // k
     out = call.empty([tokens, rows.shape[-1]], rows.dtype)
-    item = bytes_of(rows[:1]) if rows.shape[0] else 0
+    item = rows.shape[-1] * rows.element_size()
     items = index.numel()
     others = [call.optional(i) for i in (2, 3, 4, 5)]
     work = {
@@ -59,6 +60,7 @@ def finalize_routing(call: Call) -> None:
         "written": bytes_of(out),
         "read": items * item + bytes_of(*others),
         "table": bytes_of(rows),
+        "one_by_one": True,
     }
     call.launch(work, call.present(), [out])
 
@@ -95,6 +97,7 @@ def _move(
     writes: list[torch.Tensor],
     *,
     items: int,
+    scalars: int = 0,
 ) -> None:
     item = table.shape[-1] * table.element_size()
     work = {
@@ -105,6 +108,7 @@ def _move(
         "written": bytes_of(*writes),
         "read": items * item,
         "table": bytes_of(table),
+        "scalars": scalars,
     }
     call.launch(work, reads, writes)
 

@@ -60,7 +60,8 @@ Work index(const Call& call) {
                     .item = Bytes(slice * item_bytes(out)),
                     .index = places.index,
                     .written = bytes_of(out),
-                    .read = bytes_of(out)};
+                    .read = bytes_of(out),
+                    .table = bytes_of(tensor_at(call, 0))};
 }
 
 // _unsafe_masked_index(self, mask, indices, fill)
@@ -133,19 +134,21 @@ Work masked_index_put(const Call& call) {
 
 // index_select(self, dim, index)
 Work index_select(const Call& call) {
+  const at::Tensor& self = tensor_at(call, 0);
   return work_of::gather(output_of(call), tensor_at(call, 2),
-                         slice_after(tensor_at(call, 0), integer_at(call, 1, 0)));
+                         slice_after(self, integer_at(call, 1, 0)), self);
 }
 
 // gather(self, dim, index), take(self, index): every element has a place of its own.
 template <std::size_t index>
 Work gather_elements(const Call& call) {
-  return work_of::gather(output_of(call), tensor_at(call, index), 1);
+  return work_of::gather(output_of(call), tensor_at(call, index), 1, tensor_at(call, 0));
 }
 
 // embedding(weight, indices)
 Work embedding(const Call& call) {
-  return work_of::gather(output_of(call), tensor_at(call, 1), size_along(tensor_at(call, 0), -1));
+  const at::Tensor& weight = tensor_at(call, 0);
+  return work_of::gather(output_of(call), tensor_at(call, 1), size_along(weight, -1), weight);
 }
 
 // embedding_dense_backward(grad_output, indices, num_weights, ...): zeros, then atomic row adds.

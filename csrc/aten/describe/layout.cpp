@@ -46,6 +46,10 @@ Bytes run_along(const at::Tensor& tensor, const Axes& axes) {
 // fp32 (64 KiB each) and their transposes fill the 256 KiB unified buffer.
 constexpr std::int64_t kTransposeTileEdge = 128;
 
+bool same_fastest_axis(const Axes& ours, const Axes& theirs) {
+  return ours.empty() || theirs.empty() || ours.front() == theirs.front();
+}
+
 }  // namespace
 
 Bytes contiguous_run(const at::Tensor& tensor) {
@@ -62,10 +66,21 @@ Bytes copy_run(const at::Tensor& dst, const at::Tensor& src) {
   }
   const Axes ours = axes_by_stride(dst);
   const Axes theirs = axes_by_stride(src);
-  const Bytes run = std::min(run_along(dst, ours), run_along(src, theirs));
-  const bool same_order = ours.empty() || theirs.empty() || ours.front() == theirs.front();
-  if (same_order) return run;
-  return std::min(run, Bytes(kTransposeTileEdge * item_bytes(src)));
+  if (!same_fastest_axis(ours, theirs)) {
+    const Bytes run = std::min(run_along(dst, ours), run_along(src, theirs));
+    return std::min(run, Bytes(kTransposeTileEdge * item_bytes(src)));
+  }
+  // Axes that follow one another in both orders move together.
+  std::size_t shared = 0;
+  while (shared < std::min(ours.size(), theirs.size()) && ours[shared] == theirs[shared]) ++shared;
+  const Axes common(ours.begin(), ours.begin() + static_cast<std::ptrdiff_t>(shared));
+  return std::min(run_along(dst, common), run_along(src, common));
+}
+
+Bytes transposed_element(const at::Tensor& dst, const at::Tensor& src) {
+  const bool plain = is_plain(dst) && is_plain(src) && dst.dim() == src.dim();
+  if (!plain || same_fastest_axis(axes_by_stride(dst), axes_by_stride(src))) return Bytes(0);
+  return Bytes(item_bytes(src));
 }
 
 }  // namespace npu_sim::aten

@@ -16,4 +16,7 @@ namespace npu_sim::aten {
 // bounded by a tile's edge.
 [[nodiscard]] base::Bytes copy_run(const at::Tensor& dst, const at::Tensor& src);
 
+// Bytes of an element where a copy from src to dst turns rows into columns; 0 where it does not.
+[[nodiscard]] base::Bytes transposed_element(const at::Tensor& dst, const at::Tensor& src);
+
 }  // namespace npu_sim::aten

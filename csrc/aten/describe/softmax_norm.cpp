@@ -6,18 +6,19 @@ namespace {
 
 using model::Work;
 
-// Maximum, subtract, exp, sum, scale; a long row keeps a running maximum and sum, then writes.
-constexpr VectorCost kSoftmax{.linear = 4, .special = 1, .reductions = 2, .passes = 2};
-constexpr VectorCost kMaskedSoftmax{.linear = 5, .special = 1, .reductions = 2, .passes = 2};
+// Maximum, subtract, exp, sum, divide; a long row keeps a running maximum and sum, then writes.
+constexpr VectorCost kSoftmax{.linear = 4, .special = 2, .reductions = 2, .passes = 2};
+constexpr VectorCost kMaskedSoftmax{.linear = 5, .special = 2, .reductions = 2, .passes = 2};
 // sum(g y), then (g - sum) y.
 constexpr VectorCost kSoftmaxBackward{.linear = 4, .reductions = 1, .passes = 2};
 // sum(g), then g - exp(y) sum.
 constexpr VectorCost kLogSoftmaxBackward{.linear = 3, .special = 1, .reductions = 1, .passes = 2};
-// Sum, subtract, square, sum, scale, weight, bias.
-constexpr VectorCost kNorm{.linear = 7, .reductions = 2, .passes = 2};
+// Sum, subtract, square, sum, scale, weight, bias, each with its load, in two sweeps: fit of
+// group_norm in hicann/cann-bench@d59d44c.
+constexpr VectorCost kNorm{.linear = 14, .reductions = 2, .passes = 2};
 // Two row sums (g w, g w x), the gradient of x, and the column sums for weight and bias.
 constexpr VectorCost kNormBackward{.linear = 13, .reductions = 2, .passes = 2};
-constexpr VectorCost kRmsNorm{.linear = 4, .reductions = 1, .passes = 2};
+constexpr VectorCost kRmsNorm{.linear = 6, .reductions = 1, .passes = 2};
 constexpr VectorCost kRmsNormBackward{.linear = 9, .reductions = 1, .passes = 2};
 
 // Elements that one mean or rstd covers: the statistics' own count says how many rows there are.

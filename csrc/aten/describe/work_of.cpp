@@ -104,8 +104,11 @@ model::Work copy(const at::Tensor& dst, const at::Tensor& src) {
   const model::CopyRoute route = route_between(dst, src);
   const bool converts = dst.scalar_type() != src.scalar_type();
   if (converts && route == model::CopyRoute::kWithinDevice) return pointwise(dst, {&src}, 0, 0);
-  return model::CopyWork{
-      .route = route, .read = bytes_of(src), .written = bytes_of(dst), .run = copy_run(dst, src)};
+  return model::CopyWork{.route = route,
+                         .read = bytes_of(src),
+                         .written = bytes_of(dst),
+                         .run = copy_run(dst, src),
+                         .transposed = transposed_element(dst, src)};
 }
 
 model::Work fill(const at::Tensor& out) { return pointwise(out, {}, 1, 0); }
@@ -124,28 +127,30 @@ model::Work rows(const at::Tensor& input, const at::Tensor& out, std::int64_t co
 }
 
 model::Work softmax(const at::Tensor& input, const at::Tensor& out, std::int64_t dim) {
-  // max, subtract, exp, sum, scale; a long row keeps a running maximum and sum, then writes.
+  // max, subtract, exp, sum, divide; a long row keeps a running maximum and sum, then writes.
   return rows(input, out, size_along(input, dim),
-              {.linear = 4, .special = 1, .reductions = 2, .passes = 2});
+              {.linear = 4, .special = 2, .reductions = 2, .passes = 2});
 }
 
 model::Work layer_norm(const at::Tensor& input, const at::Tensor& out, std::int64_t columns) {
-  // sum, subtract, square, sum, scale, weight, bias.
-  return rows(input, out, columns, {.linear = 7, .special = 0, .reductions = 2, .passes = 2});
+  // sum, subtract, square, sum, scale, weight, bias, each with its load, in two sweeps.
+  return rows(input, out, columns, {.linear = 14, .special = 0, .reductions = 2, .passes = 2});
 }
 
 model::Work reduce(const at::Tensor& input, const at::Tensor& out, const VectorCost& cost) {
   return rows(input, out, std::max<std::int64_t>(ratio(input.numel(), out.numel()), 1), cost);
 }
 
-model::Work gather(const at::Tensor& out, const at::Tensor& index, std::int64_t slice) {
+model::Work gather(const at::Tensor& out, const at::Tensor& index, std::int64_t slice,
+                   const at::Tensor& table) {
   const std::int64_t width = std::max<std::int64_t>(slice, 1);
   const Bytes written = bytes_of(out);
   return model::GatherWork{.items = out.numel() / width,
                            .item = Bytes(width * static_cast<std::int64_t>(out.element_size())),
                            .index = bytes_of(index),
                            .written = written,
-                           .read = written};
+                           .read = written,
+                           .table = bytes_of(table)};
 }
 
 model::Work concatenate(const at::Tensor& out, at::ArrayRef<at::Tensor> parts, std::int64_t dim) {

@@ -57,8 +57,8 @@ struct VectorCost {
                                  const VectorCost& cost = {});
 
 // Rows picked from `table` by `index`, `slice` contiguous elements each (embedding, index_select).
-[[nodiscard]] model::Work gather(const at::Tensor& out, const at::Tensor& index,
-                                 std::int64_t slice);
+[[nodiscard]] model::Work gather(const at::Tensor& out, const at::Tensor& index, std::int64_t slice,
+                                 const at::Tensor& table);
 
 // Concatenates `parts` into `out`: every part is a run of its own.
 [[nodiscard]] model::Work concatenate(const at::Tensor& out, at::ArrayRef<at::Tensor> parts,

@@ -120,7 +120,8 @@ constexpr PresetData k910b2 = {.name = "ascend910b2",
                                .aliases = kAliases910b2,
                                .numbers = kAscend910b2,
                                .dram = "hbm2e_910",
-                               .cube = cube_core_910b};
+                               .cube = cube_core_910b,
+                               .vector = vector_core_910b};
 constexpr PresetData k910c = {.name = "ascend910c",
                               .soc_name = "Ascend910_9392",
                               .summary = "One die of a 910C, 64 GB at 1.6 TB/s",

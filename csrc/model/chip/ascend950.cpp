@@ -117,7 +117,8 @@ constexpr PresetData kPr = {.name = "ascend950pr",
                             .aliases = kAliases950pr,
                             .numbers = kAscend950pr,
                             .dram = "hibl_1_0",
-                            .cube = cube_core_950};
+                            .cube = cube_core_950,
+                            .vector = vector_core_950};
 constexpr PresetData kPr128g = {.name = "ascend950pr_128g",
                                 .soc_name = "Ascend950PR_9589",
                                 .summary = "950PR with 32 cube cores, 128 GB at 1.6 TB/s",

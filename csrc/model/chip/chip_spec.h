@@ -12,6 +12,7 @@
 #include "model/chip/fidelity.h"
 #include "model/chip/cube_core_spec.h"
 #include "model/chip/l2_spec.h"
+#include "model/chip/vector_core_spec.h"
 
 namespace npu_sim::model {
 
@@ -76,6 +77,7 @@ struct ChipSpec {
   L2Spec l2;
   std::string_view dram;  // name of its DramSpec
   Fidelity fidelity = Fidelity::kTile;
+  VectorCoreSpec vector_core;
   HostSpec host;
 };
 

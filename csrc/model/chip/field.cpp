@@ -78,6 +78,31 @@ constexpr Field kFields[] = {
     {"block_latency_ns", "ns", 0, kLargestNs, &CubeCoreSpec::block_latency_ns},
     {"fetch_cycles", "cycles", 0, 1e6, &CubeCoreSpec::fetch_cycles},
     {"packs_query_rows", "0 or 1", 0, 1, &CubeCoreSpec::packs_query_rows},
+    {"vector_issue_per_cycle", "1/cycle", 0.01, 1e3, &VectorCoreSpec::issue_per_cycle},
+    {"vector_reduce_cycles", "cycles", 0, 1e6, &VectorCoreSpec::reduce_cycles},
+    {"vector_reduce_latency_cycles", "cycles", 0, 1e6, &VectorCoreSpec::reduce_latency_cycles},
+    {"vector_gather_cycles", "cycles", 0, 1e6, &VectorCoreSpec::gather_cycles},
+    {"vector_read_bytes_per_s", "B/s", 1e3, kLargestRate, &VectorCoreSpec::read_bytes_per_s},
+    {"vector_shared_read_bytes_per_s", "B/s", 1e3, kLargestRate,
+     &VectorCoreSpec::shared_read_bytes_per_s},
+    {"vector_write_bytes_per_s", "B/s", 1e3, kLargestRate, &VectorCoreSpec::write_bytes_per_s},
+    {"vector_tile_bytes", "B", 1, kLargestBytes, &VectorCoreSpec::tile_bytes},
+    {"vector_least_bytes", "B", 1, kLargestBytes, &VectorCoreSpec::least_bytes},
+    {"vector_descriptor_ns", "ns", 0, kLargestNs, &VectorCoreSpec::descriptor_ns},
+    {"vector_piece_ns", "ns", 0, kLargestNs, &VectorCoreSpec::piece_ns},
+    {"vector_odd_piece_ns", "ns", 0, kLargestNs, &VectorCoreSpec::odd_piece_ns},
+    {"vector_dependent_item_ns", "ns", 0, kLargestNs, &VectorCoreSpec::dependent_item_ns},
+    {"vector_scalar_read_ns", "ns", 0, kLargestNs, &VectorCoreSpec::scalar_read_ns},
+    {"vector_fill_ns", "ns", 0, kLargestNs, &VectorCoreSpec::fill_ns},
+    {"vector_row_start_ns", "ns", 0, kLargestNs, &VectorCoreSpec::row_start_ns},
+    {"vector_barrier_ns", "ns", 0, kLargestNs, &VectorCoreSpec::barrier_ns},
+    {"vector_unaligned_rate", "share", 0.01, 1, &VectorCoreSpec::unaligned_rate},
+    {"vector_nz_bytes_per_s", "B/s", 1e3, kLargestRate, &VectorCoreSpec::nz_bytes_per_s},
+    {"vector_nz_piece_ns", "ns", 0, kLargestNs, &VectorCoreSpec::nz_piece_ns},
+    {"vector_nz_unaligned_rate", "share", 0.01, 1, &VectorCoreSpec::nz_unaligned_rate},
+    {"simt_start_ns", "ns", 0, kLargestNs, &VectorCoreSpec::simt_start_ns},
+    {"simt_block_ns", "ns", 0, kLargestNs, &VectorCoreSpec::simt_block_ns},
+    {"simt_wave_ns", "ns", 0, kLargestNs, &VectorCoreSpec::simt_wave_ns},
     {"launch_floor_ns", "ns", 0, kLargestNs, &ChipSpec::launch_floor},
     {"host_link_bytes_per_s", "B/s", 1e3, kLargestRate, &ChipSpec::host_link_bytes_per_s},
     {"host_link_latency_ns", "ns", 0, kLargestNs, &ChipSpec::host_link_latency},
@@ -109,6 +134,8 @@ auto& owner_in(Chip& chip) {
     return chip.l2;
   } else if constexpr (std::is_same_v<Owner, CubeCoreSpec>) {
     return chip.cube_core;
+  } else if constexpr (std::is_same_v<Owner, VectorCoreSpec>) {
+    return chip.vector_core;
   } else {
     return chip;
   }

@@ -14,7 +14,8 @@ namespace npu_sim::model {
 using FieldPlace =
     std::variant<double ChipSpec::*, std::int64_t ChipSpec::*, std::int32_t ChipSpec::*,
                  base::SimTime ChipSpec::*, double HostSpec::*, std::int64_t HostSpec::*,
-                 double L2Spec::*, double CubeCoreSpec::*, std::int64_t CubeCoreSpec::*>;
+                 double L2Spec::*, double CubeCoreSpec::*, std::int64_t CubeCoreSpec::*,
+                 double VectorCoreSpec::*>;
 
 // What a number grows with when a user changes the cores or the clock of a chip.
 enum class Scales : std::uint8_t { kNot, kWithCubes, kWithVectors };

@@ -128,7 +128,8 @@ constexpr PresetData kH100Data = {.name = "h100",
                                   .aliases = kAliasesH100,
                                   .numbers = kH100,
                                   .dram = "hbm3_5230",
-                                  .cube = cube_core_h100};
+                                  .cube = cube_core_h100,
+                                  .vector = vector_core_nvidia};
 constexpr PresetData kH20Data = {.name = "h20",
                                  .soc_name = "NVIDIA H20",
                                  .summary = "H20, 96 GB at 4.0 TB/s",

@@ -42,8 +42,9 @@ const SourcedNumber* find_number(const PresetData& data, std::string_view field)
   for (const SourcedNumber& number : data.numbers) {
     if (number.field == field) return &number;
   }
-  if (data.cube != nullptr) {
-    for (const SourcedNumber& number : data.cube()) {
+  for (const auto table : {data.cube, data.vector}) {
+    if (table == nullptr) continue;
+    for (const SourcedNumber& number : table()) {
       if (number.field == field) return &number;
     }
   }

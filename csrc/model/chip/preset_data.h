@@ -20,6 +20,8 @@ struct PresetData {
   std::span<const SourcedNumber> numbers;
   std::string_view dram;
   std::span<const SourcedNumber> (*cube)() = nullptr;  // more numbers: those of the cube core
+  std::span<const SourcedNumber> (*cube)() = nullptr;    // more numbers: those of the cube core
+  std::span<const SourcedNumber> (*vector)() = nullptr;  // and those of the vector core
   const PresetData* base = nullptr;  // chip whose numbers hold where `numbers` is silent
 };
 
@@ -33,5 +35,9 @@ struct PresetData {
 [[nodiscard]] std::span<const SourcedNumber> cube_core_910b();
 [[nodiscard]] std::span<const SourcedNumber> cube_core_h100();
 [[nodiscard]] std::span<const SourcedNumber> cube_core_a100();
+// Numbers of the vector cores, a table a generation.
+[[nodiscard]] std::span<const SourcedNumber> vector_core_950();
+[[nodiscard]] std::span<const SourcedNumber> vector_core_910b();
+[[nodiscard]] std::span<const SourcedNumber> vector_core_nvidia();
 
 }  // namespace npu_sim::model

@@ -1,10 +1,29 @@
-// Gather and scatter: every item moves whole memory transactions.
+// Gather and scatter: every item moves whole memory transactions, by a transfer command or, where
+// it is no larger than a few elements, lane by lane.
 #include <algorithm>
 #include <cmath>
 
+#include "model/core/vector.h"
 #include "model/cost/estimate.h"
 
 namespace npu_sim::model {
+namespace {
+
+constexpr double kPerNs = 1e-9;
+constexpr double kBlockBytes = 32;  // items under a scratchpad block are gathered by lanes
+
+// Seconds the busiest core takes to ask for its items.
+double command_seconds(const GatherWork& work, const ChipSpec& chip) {
+  const VectorCoreSpec& core = chip.vector_core;
+  const double busiest = std::ceil(number(work.items) / number(chip.vector_cores));
+  if (work.one_by_one) return busiest * core.dependent_item_ns * kPerNs;
+  const double by_command = busiest * core.descriptor_ns * kPerNs;
+  if (number(work.item) >= kBlockBytes) return by_command;
+  const double elements = busiest * std::max(1.0, number(work.item) / sizeof(float));
+  return elements / vector_lanes(chip) * core.gather_cycles / chip.clock_hz;
+}
+
+}  // namespace
 
 Demand estimate(const GatherWork& work, const ChipSpec& chip) {
   const double transaction = number(chip.transaction_bytes);
@@ -17,7 +36,6 @@ Demand estimate(const GatherWork& work, const ChipSpec& chip) {
   const double table = number(work.table);
   const bool cached = table > 0 && table <= number(chip.l2_bytes);
   const double random = cached ? std::min(moved, table) : moved;
-  if (cached) demand.l2_bytes = moved;
 
   double read = number(work.read);
   double written = number(work.written);
@@ -29,6 +47,20 @@ Demand estimate(const GatherWork& work, const ChipSpec& chip) {
   }
   demand.read_bytes = read + number(work.index);
   demand.written_bytes = written;
+  const double seconds = command_seconds(work, chip);
+  overlap(demand,
+          {.cores = std::clamp(items, 1.0, number(chip.vector_cores)),
+           .read_bytes = demand.read_bytes,
+           .written_bytes = demand.written_bytes,
+           .memory_read = demand.read_bytes,
+           .command_seconds = seconds},
+          chip);
+  if (cached) demand.l2_bytes += moved - random;
+  if (items > 0) {
+    demand.start_seconds +=
+        (chip.vector_core.row_start_ns + number(work.scalars) * chip.vector_core.scalar_read_ns) *
+        kPerNs;
+  }
   return demand;
 }
 

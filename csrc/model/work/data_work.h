@@ -19,11 +19,17 @@ struct GatherWork {
   bool scatter = false;
   bool accumulates = false;  // atomic adds
   Bytes table{};  // bytes the places span; 0: unknown. One that fits L2 crosses HiBL only once
+  bool one_by_one = false;   // each item's place is read just before it, and waited for
+  std::int64_t scalars = 0;  // numbers that every core reads one by one before it starts
 
   bool operator==(const GatherWork&) const = default;
 };
 
 enum class CopyRoute : std::uint8_t { kWithinDevice, kHostToDevice, kDeviceToHost, kPeer };
+
+// Where what is read goes: back to memory, or only into a vector core's scratchpad or, in fractal
+// order, into a cube core's.
+enum class CopyTarget : std::uint8_t { kMemory, kUb, kL1 };
 
 // Moves bytes. `run` is the shortest contiguous piece on either side (= bytes when both are dense;
 // 0 means dense too).
@@ -33,6 +39,12 @@ struct CopyWork {
   Bytes written{};
   Bytes run{};
   Bytes span{};  // first to last byte of the strided side, which bounds its traffic; 0: unknown
+  Bytes transposed{};  // element size where rows become columns; 0: runs stay whole
+  CopyTarget target = CopyTarget::kMemory;
+  std::int32_t descriptor_runs = 0;  // runs a transfer command moves; 0: as many as fit a tile
+  Bytes pitch{};                     // start to start of rows; 0: whole transactions
+  std::int32_t sweeps = 1;           // times everything is read
+  bool sliced = false;               // slices that fit L2 are read `sweeps` times in turn
 
   bool operator==(const CopyWork&) const = default;
 };

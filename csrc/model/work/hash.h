@@ -60,12 +60,13 @@ struct HashFields {
     return hasher(rows, columns, read, written, compute, linear, special, reductions, passes);
   }
   std::size_t operator()(const CopyWork& work) {
-    const auto& [route, read, written, run, span] = work;
-    return hasher(route, read, written, run, span);
+    const auto& [route, read, written, run, span, transposed, to, group, pitch, sweeps, sliced] =
+        work;
+    return hasher(route, read, written, run, span, transposed, to, group, pitch, sweeps, sliced);
   }
   std::size_t operator()(const GatherWork& work) {
-    const auto& [items, item, index, written, read, scatter, accumulates, table] = work;
-    return hasher(items, item, index, written, read, scatter, accumulates, table);
+    const auto& [items, item, index, written, read, scatter, adds, table, waits, scalars] = work;
+    return hasher(items, item, index, written, read, scatter, adds, table, waits, scalars);
   }
   std::size_t operator()(const SortWork& work) {
     const auto& [rows, columns, k, format, written] = work;

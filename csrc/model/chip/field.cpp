@@ -95,6 +95,7 @@ constexpr Field kFields[] = {
     {"vector_scalar_read_ns", "ns", 0, kLargestNs, &VectorCoreSpec::scalar_read_ns},
     {"vector_fill_ns", "ns", 0, kLargestNs, &VectorCoreSpec::fill_ns},
     {"vector_row_start_ns", "ns", 0, kLargestNs, &VectorCoreSpec::row_start_ns},
+    {"vector_gather_start_ns", "ns", 0, kLargestNs, &VectorCoreSpec::gather_start_ns},
     {"vector_barrier_ns", "ns", 0, kLargestNs, &VectorCoreSpec::barrier_ns},
     {"vector_unaligned_rate", "share", 0.01, 1, &VectorCoreSpec::unaligned_rate},
     {"vector_nz_bytes_per_s", "B/s", 1e3, kLargestRate, &VectorCoreSpec::nz_bytes_per_s},

@@ -18,8 +18,9 @@ struct VectorCoreSpec {
   double odd_piece_ns = 0;             // the same where pieces are no multiples of 32 bytes
   double dependent_item_ns = 0;        // one piece whose place is read just before it is fetched
   double scalar_read_ns = 0;           // one number read from memory by the scalar unit
-  double fill_ns = 0;                  // first bytes in and last bytes out
-  double row_start_ns = 0;             // beyond an element-wise kernel: set-up of rows or places
+  double fill_ns = 0;                  // all cores start; first bytes in, last bytes out
+  double row_start_ns = 0;             // beyond an element-wise kernel: set-up of rows
+  double gather_start_ns = 0;          // the same of places
   double barrier_ns = 0;               // all cores wait for one another, then one adds up
   double unaligned_rate = 1;           // share of the rate when rows start between transactions
   double nz_bytes_per_s = 0;           // memory to one cube core's L1, into fractal order

@@ -28,10 +28,10 @@ double register_cycles(const Instructions& work, Format format, const ChipSpec& 
 }
 
 double register_lanes(const Instructions& work, Format format, const ChipSpec& chip) {
-  const double lanes = vector_lanes(chip);
+  const double lanes = std::round(vector_lanes(chip));
   if (base::bits(format) > kLaneBits) return lanes * kLaneBits / base::bits(format);
   if (base::bits(format) == kLaneBits || widens(work, format)) return lanes;
-  return lanes * chip.vector_fp16_op_per_s / chip.vector_fp32_op_per_s;
+  return lanes * std::round(chip.vector_fp16_op_per_s / chip.vector_fp32_op_per_s);
 }
 
 double cores_for(double bytes, const ChipSpec& chip) {
@@ -49,16 +49,18 @@ void overlap(Demand& demand, const VectorPlan& plan, const ChipSpec& chip) {
   demand.l2_bytes = plan.read_bytes + plan.written_bytes;
 
   const double memory = hibl_seconds(plan.memory_read, 0, chip);
-  const double loads = std::max(demand.mte2_seconds, memory);
+  const double uneven = memory * (1 + kIdleShare * std::max(0.0, plan.busiest_share - 1));
+  const double loads = std::max(demand.mte2_seconds, uneven);
   const double stages = loads + demand.vector_seconds + demand.mte3_seconds;
   const double longest = std::max({loads, demand.vector_seconds, demand.mte3_seconds});
   const double tiles =
       std::max(plan.least_tiles, (plan.read_bytes + plan.written_bytes) * share / core.tile_bytes);
-  demand.head_seconds += core.fill_ns * kPerNs;
-  demand.tail_seconds += (stages - longest) / std::max(1.0, tiles);
-  if (memory > demand.mte2_seconds) {
-    demand.tail_seconds += memory * kIdleShare * std::max(0.0, plan.busiest_share - 1);
-  }
+  if (stages > 0)
+    demand.head_seconds += core.fill_ns * kPerNs * plan.cores / number(chip.vector_cores);
+  // One tile's other stages, and the memory that cores with less to do leave idle.
+  const double evenly =
+      std::max({demand.mte2_seconds, memory, demand.vector_seconds, demand.mte3_seconds});
+  demand.tail_seconds += (stages - longest) / tiles + (longest - evenly);
 }
 
 }  // namespace npu_sim::model

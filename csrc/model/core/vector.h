@@ -32,7 +32,7 @@ struct VectorPlan {
   double busiest_share = 1;    // bytes of the busiest core over those of an even share
   double vector_seconds = 0;   // of the busiest core
   double command_seconds = 0;  // issuing transfers
-  double least_tiles = 1;
+  double least_tiles = 1;      // at least 1
 };
 
 // Fills the pipes of `demand`, and what they cannot overlap: the first tile in, the last one out,

@@ -100,7 +100,7 @@ Demand within_device(const CopyWork& work, const ChipSpec& chip) {
            .command_seconds =
                work.transposed.count() > 0 ? 0 : command_seconds(moved, cores, work, chip)},
           chip);
-  if (is_strided(work)) demand.start_seconds += chip.vector_core.row_start_ns * kPerNs;
+  if (is_strided(work)) demand.start_seconds += chip.vector_core.gather_start_ns * kPerNs;
   return demand;
 }
 

@@ -57,9 +57,9 @@ Demand estimate(const GatherWork& work, const ChipSpec& chip) {
           chip);
   if (cached) demand.l2_bytes += moved - random;
   if (items > 0) {
-    demand.start_seconds +=
-        (chip.vector_core.row_start_ns + number(work.scalars) * chip.vector_core.scalar_read_ns) *
-        kPerNs;
+    demand.start_seconds += (chip.vector_core.gather_start_ns +
+                             number(work.scalars) * chip.vector_core.scalar_read_ns) *
+                            kPerNs;
   }
   return demand;
 }

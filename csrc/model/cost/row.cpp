@@ -46,7 +46,7 @@ Rows rows_of(const RowWork& work, const ChipSpec& chip) {
 double vector_seconds(const RowWork& work, const Rows& plan, double tiles, const ChipSpec& chip) {
   const Instructions instructions{.linear = number(work.linear_ops),
                                   .special = number(work.special_ops)};
-  const double lanes = vector_lanes(chip);
+  const double lanes = std::round(vector_lanes(chip));
   const double block = kBlockBytes / sizeof(float);
   const double padded = std::ceil(plan.columns / block) * block;
   // Short rows share a register.

@@ -17,7 +17,8 @@ Demand estimate(const VectorWork& work, const ChipSpec& chip) {
       elements * (std::max(0.0, instructions.linear) + std::max(0.0, instructions.special));
   demand.read_bytes = number(work.read);
   demand.written_bytes = number(work.written);
-  const double cores = cores_for(demand.read_bytes + demand.written_bytes, chip);
+  const double stored = stored_bytes(elements, work.compute);
+  const double cores = cores_for(std::max(demand.read_bytes + demand.written_bytes, stored), chip);
   const double lanes = register_lanes(instructions, work.compute, chip);
   const double cycles = register_cycles(instructions, work.compute, chip);
   demand.vector_ops = elements / lanes * cycles * vector_lanes(chip);

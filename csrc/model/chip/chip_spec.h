@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/units.h"
-#include "model/chip/fidelity.h"
 #include "model/chip/cube_core_spec.h"
+#include "model/chip/fidelity.h"
 #include "model/chip/l2_spec.h"
 #include "model/chip/vector_core_spec.h"
 

@@ -19,7 +19,6 @@ struct PresetData {
   std::span<const std::string_view> aliases;
   std::span<const SourcedNumber> numbers;
   std::string_view dram;
-  std::span<const SourcedNumber> (*cube)() = nullptr;  // more numbers: those of the cube core
   std::span<const SourcedNumber> (*cube)() = nullptr;    // more numbers: those of the cube core
   std::span<const SourcedNumber> (*vector)() = nullptr;  // and those of the vector core
   const PresetData* base = nullptr;  // chip whose numbers hold where `numbers` is silent

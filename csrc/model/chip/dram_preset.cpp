@@ -176,10 +176,10 @@ constexpr DramSpec kPresets[] = {
                  .cl = 14161,
                  .cwl = 4998,
                  .wtr = 8330,
-                 .rtw = 3500,
+                 .rtw = 4200,
                  .wr = 15827,
                  .rtp = 4998,
-                 .rfc = 125000,
+                 .rfc = 80000,
                  .refi = 3900000}},
     // Four stacks of eight channels of two pseudo-channels, 25 GB/s each: 1.6 TB/s.
     {.name = "hbm2e_910",

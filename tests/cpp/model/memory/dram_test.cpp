@@ -177,7 +177,7 @@ TEST(Dram, TheSameRequestsGiveTheSamePicoseconds) {
 TEST(DramReplay, HiblSustainsWhatWasMeasured) {
   const ChipSpec chip = preset("ascend950pr");
   const double peak_seconds = 1e9 / chip.hibl_bytes_per_s;
-  EXPECT_NEAR(peak_seconds / dram_seconds({.read_bytes = 1e9}, chip), 0.96, 0.03);
+  EXPECT_NEAR(peak_seconds / dram_seconds({.read_bytes = 1e9}, chip), 0.96, 0.02);
   EXPECT_NEAR(peak_seconds / dram_seconds({.read_bytes = 5e8, .written_bytes = 5e8}, chip), 0.90,
               0.02);
 }

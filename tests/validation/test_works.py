@@ -45,6 +45,27 @@ def test_an_in_place_operator_writes_its_first_operand():
     assert kernel.writes[0] is call.tensor(0)
 
 
+@pytest.mark.parametrize(
+    ("name", "inputs", "attributes"),
+    [
+        ("cross_entropy_loss", [meta(8, 99), meta(8, 99)], {"reduction": "mean"}),
+        ("conv_2d", [meta(1, 4, 8, 8), meta(8, 4, 3, 3)], {"strides": [1, 1], "pads": [1, 1]}),
+        ("depthwise_conv_2d", [meta(1, 4, 8, 8), meta(4, 1, 3, 3)], {"pads": [1, 1, 1, 1]}),
+        ("dilation_2d", [meta(1, 8, 8, 4), meta(3, 3, 4)], {"strides": [1, 2, 2, 1]}),
+        ("grid_sampler_3d", [meta(1, 2, 4, 4, 4), meta(1, 4, 4, 4, 3)], {}),
+        ("strided_slice", [meta(8, 9)], {"begin": [0, 0], "end": [8, 9], "strides": [1, 2]}),
+        ("foreach_addcdiv_scalar", [[meta(8)], [meta(8)], [meta(8)]], {"scalar": 0.5}),
+        ("apply_rotary_pos_emb", [meta(2, 8, 4, 64), meta(2, 8, 4, 64), meta(8, 32), meta(8, 32)],
+         {}),
+        ("conv_3d_backprop_filter",
+         [meta(1, 4, 8, 8, 8), meta(8, 4, 3, 3, 3), meta(1, 8, 6, 6, 6)], {"strides": [1, 1, 1]}),
+    ],
+)  # fmt: skip
+def test_a_published_operator_asks_something_of_the_card(name, inputs, attributes):
+    kernels = describe_call(name, inputs, attributes)
+    assert all(kernel.work["kind"] not in ("none", "host", "undescribed") for kernel in kernels)
+
+
 def test_an_operator_without_a_description_is_tried_as_one_of_torch():
     (kernel,) = describe_call("maximum", [meta(8, 8), meta(8, 8)], {})
     assert kernel.op == "aten::maximum"

@@ -147,14 +147,6 @@ def top_k(call: Call) -> None:
     call.torch(torch.topk, call.tensor(0), call.attribute("k"), call.attribute("dim", -1))
 
 
-@operator("adaptive_avg_pool_3d")
-def adaptive_avg_pool_3d(call: Call) -> None:
-    """Mean over windows that tile the volume."""
-    call.torch(
-        torch.nn.functional.adaptive_avg_pool3d, call.tensor(0), call.attribute("output_size")
-    )
-
-
 @operator("nll_loss")
 def nll_loss(call: Call) -> None:
     """Negative log-likelihood; the target is picked from the class axis."""
@@ -171,73 +163,16 @@ def nll_loss(call: Call) -> None:
 @operator("cross_entropy_loss", "cross_entropy")
 def cross_entropy_loss(call: Call) -> None:
     """Log-softmax, then the negative log-likelihood."""
+    target = call.tensor(1)
+    if not target.is_floating_point():  # else a probability a class
+        target = target.to(torch.int64)
     call.torch(
         torch.nn.functional.cross_entropy,
         call.tensor(0),
-        call.tensor(1).to(torch.int64),
+        target,
         call.optional(2),
         ignore_index=call.attribute("ignore_index", -100),
         reduction=call.attribute("reduction", "mean"),
-    )
-
-
-@operator("resize_bilinear")
-def resize_bilinear(call: Call) -> None:
-    """Bilinear interpolation of images."""
-    call.torch(
-        torch.ops.aten.upsample_bilinear2d,
-        call.tensor(0),
-        call.attribute("output_size"),
-        bool(call.attribute("align_corners", False)),
-    )
-
-
-@operator("resize_nearest_neighbor_v2_grad")
-def resize_nearest_grad(call: Call) -> None:
-    """Backward of nearest-neighbour interpolation."""
-    grad = call.tensor(0)
-    height, width = call.attribute("input_size")
-    shape = [*grad.shape[:2], height, width]
-    call.torch(
-        torch.ops.aten.upsample_nearest2d_backward, grad, list(grad.shape[2:]), shape, None, None
-    )
-
-
-@operator("max_pool3d_grad_with_argmax")
-def max_pool3d_grad(call: Call) -> None:
-    """Backward of a 3-d max pooling whose places are known."""
-    x, grad, places = call.tensor(0), call.tensor(1), call.tensor(2).to(torch.int64)
-    a = call.attributes
-    call.torch(
-        torch.ops.aten.max_pool3d_with_indices_backward,
-        grad,
-        x,
-        a["ksize"],
-        a["strides"],
-        a["pads"],
-        a["dilation"],
-        a["ceil_mode"],
-        places,
-    )
-
-
-@operator("conv_2d", "depthwise_conv_2d", "conv_3d", "conv2d", "conv3d")
-def convolution(call: Call) -> None:
-    """A convolution; a depthwise one has as many groups as channels."""
-    x, weight = call.tensor(0), call.tensor(1)
-    space = x.dim() - 2
-    groups = call.attribute("groups", x.shape[1] // weight.shape[1])
-    call.torch(
-        torch.ops.aten.convolution,
-        x,
-        weight,
-        call.optional(2),
-        _per_axis(call.attribute("strides", call.attribute("stride", 1)), space),
-        _per_axis(call.attribute("pads", call.attribute("padding", 0)), space),
-        _per_axis(call.attribute("dilations", call.attribute("dilation", 1)), space),
-        False,
-        [0] * space,
-        groups,
     )
 
 
@@ -245,13 +180,3 @@ def convolution(call: Call) -> None:
 def cummin(call: Call) -> None:
     """Running minimum and its place."""
     call.torch(torch.cummin, call.tensor(0), call.attribute("dim", call.attribute("axis", -1)))
-
-
-def _per_axis(value: Any, axes: int) -> list[int]:
-    """Returns one number an axis; lists that name every side or the batch keep the last axes."""
-    if isinstance(value, int):
-        return [value] * axes
-    numbers = [int(number) for number in value]
-    if len(numbers) == 2 * axes:  # each axis's two sides
-        return numbers[::2]
-    return (numbers * axes)[:axes] if len(numbers) == 1 else numbers[-axes:]

@@ -55,6 +55,27 @@ def sparse_attention(call: Call) -> None:
     call.launch(work, call.present(), [out])
 
 
+@operator("mla_prolog", "mla_prolog_v3")
+def mla_prolog(call: Call) -> None:
+    """Projections of latent attention: queries down and up, absorbed; keys down; norms, rotation.
+
+    One fused kernel on the card; here its products follow one another, vectors hidden below them.
+    """
+    x, down, up, absorb, keys = (call.tensor(i) for i in range(5))
+    tokens, hidden = x.shape[0] * x.shape[1], x.shape[2]
+    heads, dim, latent = absorb.shape
+    products = [
+        (1, tokens, down.shape[1], hidden, [x, down]),
+        (1, tokens, up.shape[1], down.shape[1], [up]),
+        (heads, tokens, latent, dim, [absorb]),
+        (1, tokens, keys.shape[1], hidden, [x, keys]),
+    ]
+    for batch, m, n, k, reads in products:
+        names = {"a": format_of(x), "b": format_of(x), "out": format_of(x)}
+        work = {"kind": "matmul", "batch": batch, "m": m, "n": n, "k": k} | names
+        call.launch(work, reads, [call.empty([batch, m, n], x.dtype)])
+
+
 def _split(call: Call, tensor: torch.Tensor) -> tuple[int, int, int, int]:
     """Returns (batch, length, heads, dim)."""
     batch, length, heads, dim = tensor.shape

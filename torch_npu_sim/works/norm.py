@@ -95,6 +95,27 @@ def mhc_sinkhorn(call: Call) -> None:
     )
 
 
+@operator("engram_gate_fusion")
+def engram_gate_fusion(call: Call) -> None:
+    """Two RMS norms, a gate, a third norm, a short convolution a channel, SiLU, and their sum."""
+    keys = call.tensor(0)
+    columns = keys.shape[-1]
+    taps = int(call.attribute("kernel_size", 4))
+    outs = [call.empty(keys.shape, keys.dtype)]
+    if (state := call.optional(7)) is not None:
+        outs.append(call.empty(state.shape, state.dtype))
+    call.rowwise(
+        call.present(),
+        outs,
+        rows=keys.numel() // max(columns, 1),
+        columns=columns,
+        linear=20 + 2 * taps,
+        special=2,
+        reductions=4,
+        passes=2,
+    )
+
+
 def _rows(x: torch.Tensor, weight: torch.Tensor) -> tuple[int, int]:
     columns = weight.numel()
     return x.numel() // max(columns, 1), columns

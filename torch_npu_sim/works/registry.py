@@ -82,4 +82,5 @@ def _load() -> None:
         moe,
         norm,
         quant,
+        windows,
     )

@@ -210,15 +210,18 @@ def _gelu(found: re.Match[str]) -> Form:
 def _data_copy(found: re.Match[str]) -> Form:
     rows, columns = int(found["r"]), int(found["c"])
     how = found["how"]
-    attributes: dict[str, Any] = {"target": found["to"]}
-    if (tile := re.fullmatch(r"tile (\d+) ?(K?)B", how)) is not None:
-        attributes["run"] = int(tile[1]) * (1024 if tile[2] else 1)
-    elif (base := re.fullmatch(r"base \[(\d+), ?(\d+)\]", how)) is not None:
-        attributes["run"] = int(base[2]) * 2
-        attributes["block_rows"] = int(base[1])
-    elif (blocks := re.fullmatch(r"tile (\d+) ?x ?(\d+) ?B", how)) is not None:
-        attributes["run"] = int(blocks[2])
-        attributes["block_rows"] = int(blocks[1])
+    # What the samples do where they do not say: large tiles, for L1 the better of its two bases.
+    attributes: dict[str, Any] = {"target": found["to"], "run": 512 if found["to"] == "L1" else 0}
+    if (tile := re.search(r"tile (\d+) ?(K?)B", how)) is not None:
+        attributes |= {"run": int(tile[1]) * (1024 if tile[2] else 1), "block_rows": 1}
+    elif (base := re.search(r"base \[(\d+), ?(\d+)\]", how)) is not None:
+        attributes |= {"run": int(base[2]) * 2, "block_rows": int(base[1])}
+    elif (blocks := re.search(r"(\d+) ?[x×] ?(\d+) ?B", how)) is not None:
+        attributes |= {"run": int(blocks[2]), "block_rows": int(blocks[1])}
+    elif (again := re.search(r"re-read (\d+)[x×](?: (sliced))?", how)) is not None:
+        attributes |= {"sweeps": int(again[1]), "sliced": again[2] is not None}
+    elif (odd := re.search(r"unaligned(?:\D+(\d{4,}))?", how)) is not None:
+        columns = int(odd[1] or columns)
     else:
         raise NotExpressibleError(f"a copy with {how}")
     return Form("data_copy", [[rows, columns]], ["float16"], attributes)

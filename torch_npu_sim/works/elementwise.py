@@ -108,8 +108,20 @@ def _half(call: Call, x: torch.Tensor) -> torch.Tensor:
 
 @operator("data_copy")
 def data_copy(call: Call) -> None:
-    """Reads a matrix into the cores, `run` contiguous bytes a piece; nothing is written."""
+    """Reads a matrix into the cores, `block_rows` runs of `run` bytes a command; writes nothing."""
     x = call.tensor(0)
     size = x.numel() * x.element_size()
-    work = {"kind": "copy", "read": size, "written": 0, "run": int(call.attribute("run", 0))}
+    target = str(call.attribute("target", "UB")).lower()
+    row = x.shape[-1] * x.element_size()
+    work = {
+        "kind": "copy",
+        "read": size,
+        "written": 0,
+        "run": min(int(call.attribute("run", 0)), size),
+        "target": target,
+        "descriptor_runs": int(call.attribute("block_rows", 0)),
+        "pitch": row,
+        "sweeps": int(call.attribute("sweeps", 1)),
+        "sliced": bool(call.attribute("sliced", False)),
+    }
     call.launch(work, [x], [])

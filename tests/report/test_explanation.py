@@ -53,13 +53,20 @@ def test_an_index_out_of_range_says_how_many_kernels_there_are(trace):
 
 
 def test_measurements_vouch_for_kernels_that_the_card_runs_itself():
-    assert refined_provenance("host-fallback", "ascend950pr", "vector") == "host-fallback"
-    assert refined_provenance("undescribed", "ascend950pr", "vector") == "undescribed"
-    assert refined_provenance("roofline", "ascend950pr", "vector") == "calibrated"
+    measured = "ascend950pr", "vector", "tile"
+    assert refined_provenance("host-fallback", *measured) == "host-fallback"
+    assert refined_provenance("undescribed", *measured) == "undescribed"
+    assert refined_provenance("calibrated", *measured) == "calibrated"
 
 
 def test_measurements_do_not_vouch_for_a_users_own_chip():
-    assert refined_provenance("roofline", "my_chip", "vector") == "roofline"
+    found = refined_provenance("calibrated", "my_chip", "vector", "tile")
+    assert found == "micro-architectural"
+
+
+def test_measured_errors_do_not_speak_for_the_roofline():
+    found = refined_provenance("calibrated", "ascend950pr", "vector", "roofline")
+    assert found == "roofline"
 
 
 def test_the_report_says_how_far_calibrated_kernels_are_off(trace):

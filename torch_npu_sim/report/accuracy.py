@@ -36,17 +36,20 @@ def accuracy_of(chip: str, kind: str) -> Accuracy | None:
     return _table().get((chip, kind))
 
 
-def refined_provenance(provenance: str, chip: str, kind: str) -> str:
+def refined_provenance(provenance: str, chip: str, kind: str, fidelity: str) -> str:
     """Returns what a kernel's time rests on, measurements of its kind taken into account.
 
     Args:
-        provenance: what the model itself says: roofline, host-fallback, undescribed ...
+        provenance: what the model itself says: host-fallback and undescribed stay.
         chip: the preset in use; a user's own chip has no measurements.
         kind: kind of kernel: matmul, vector ...
+        fidelity: what it was timed at; the measured errors are those of the default.
     """
     if provenance in _OF_ITS_OWN:
         return provenance
-    return "calibrated" if accuracy_of(chip, kind) is not None else provenance
+    if fidelity == "roofline":
+        return "roofline"
+    return "calibrated" if accuracy_of(chip, kind) is not None else "micro-architectural"
 
 
 @cache

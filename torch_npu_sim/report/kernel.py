@@ -44,8 +44,11 @@ class Kernel:
         return self.start_us + self.duration_us
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], begin_ps: int, chip: str) -> "Kernel":
-        """Makes a kernel of one row of `_C.stop_trace` on the chip named."""
+    def from_record(
+        cls, record: dict[str, Any], begin_ps: int, chip: str, fidelity: str
+    ) -> "Kernel":
+        """Makes a kernel of one row of `_C.stop_trace`, run on a chip at a fidelity."""
+        provenance, kind = record["provenance"], record["name"]
         return cls(
             name=record["name"],
             op=record["op"],
@@ -62,7 +65,7 @@ class Kernel:
             flops=record["flops"],
             energy_j=record["energy_pj"] / _PJ_PER_J,
             work=record["work"],
-            provenance=refined_provenance(record["provenance"], chip, record["name"]),
+            provenance=refined_provenance(provenance, chip, kind, fidelity),
             bytes_hit=record["bytes_hit"],
             bytes_l2=record["bytes_l2"],
             bytes_hibl_read=record["bytes_hibl_read"],

@@ -52,8 +52,9 @@ class Trace:
         """Ends the record; what is queued is resolved, but the host does not wait for it."""
         assert self._id is not None
         self._data = data = _C.stop_trace(self._id)
-        begin, chip = data["begin_ps"], _C.chip()["name"]
-        self._kernels = [Kernel.from_record(record, begin, chip) for record in data["kernels"]]
+        begin = data["begin_ps"]
+        model = _C.chip()["name"], _C.fidelity()
+        self._kernels = [Kernel.from_record(record, begin, *model) for record in data["kernels"]]
         self._memory = [MemorySample.from_record(record, begin) for record in data["memory"]]
 
     @property

@@ -127,7 +127,7 @@ def pipeline_svg(explanation: Explanation) -> str:
 
 def _waves(explanation: Explanation) -> int:
     for name, value, _ in explanation.facts:
-        if name == "waves":
+        if name in ("waves", "blocks"):  # of tiles, of an attention's scores
             return min(max(math.ceil(value), 1), _MOST_WAVES)
     return 1
 

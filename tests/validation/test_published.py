@@ -73,6 +73,21 @@ def test_every_publishers_form_gives_operator_and_shapes(setup, operator, shapes
     assert case.shapes == shapes
 
 
+@pytest.mark.parametrize(
+    ("how", "attributes"),
+    [
+        ("tile 128B", {"run": 128, "block_rows": 1}),
+        ("tile 128KB", {"run": 131072, "block_rows": 1}),
+        ("re-read 4x sliced (L2 hit 66.6%)", {"sweeps": 4, "sliced": True}),
+    ],
+)
+def test_a_copy_into_the_cores_says_its_commands(how, attributes):
+    setup = f"DataCopy GM->UB [12288,12288] half {how}"
+    case = case_of(row(setup, source="asc-devkit"))
+    assert (case.operator, case.shapes) == ("data_copy", ([12288, 12288],))
+    assert attributes.items() <= case.attributes.items()
+
+
 def test_a_rate_becomes_the_time_of_its_work():
     case = case_of(
         row("FP8 dense M=64 N=2112 K=7168", metric="throughput", value="206", unit="TFLOPS")

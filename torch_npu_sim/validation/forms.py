@@ -70,8 +70,8 @@ def _mnk(found: re.Match[str]) -> Form:
 
 def _high_performance(found: re.Match[str]) -> Form:
     step = int(found["step"])
-    # Steps 0 to 3 hold the tile, the cores or the packets back on purpose.
-    if step < 4:
+    # Steps 0 to 5 hold the tile, the cores, the packets or the L2 order back on purpose.
+    if step < 6:
         raise NotExpressibleError("a sample before its optimisation")
     return _cube(found)
 
@@ -203,7 +203,7 @@ def _add(found: re.Match[str]) -> Form:
 
 
 def _gelu(found: re.Match[str]) -> Form:
-    size = int(found["s"] or 8192)
+    size = int(found["s"])
     return Form("gelu", [[size, size]], ["float16"], {"approximate": "tanh"})
 
 
@@ -285,7 +285,7 @@ FORMS: list[tuple[str, Callable[[re.Match[str]], Form]]] = [
     (rf"^(?P<what>gelu) shape (?P<n>\d+) {_F}", _vector_function),
     (r"^(?P<what>MatMulV2|RmsNorm|AddRmsNorm) (?P<r>\d+)x(?P<c>\d+)(?:x(?P<n>\d+))?$", _profiled),
     (r"^Add half (?P<r>\d+)x(?P<c>\d+) .*case (?P<case>\d)", _add),
-    (r"^GELU (?:alone|eltwise)(?:.* (?P<s>\d+)\^2)?", _gelu),
+    (r"^GELU alone.* (?P<s>\d+)\^2", _gelu),
     (r"^DataCopy GM->(?P<to>UB|L1).*\[(?P<r>\d+),(?P<c>\d+)\] half (?P<how>.+)$", _data_copy),
     (r"^elementwise copy (?P<n>\d+)M bf16", _copy),
     (r"^TopK\((?P<k>\d+)\) float (?P<r>\d+)x(?P<c>\d+)", _top_k),

@@ -1,6 +1,6 @@
 """How far simulated times may be from published ones.
 
-Each limit is a goal of the project. Those in OPEN may fail; what they measure is in docs/validation.md.
+Each limit is a goal of the project. Those in OPEN may fail; docs/validation.md has what they are.
 """
 
 from collections.abc import Callable

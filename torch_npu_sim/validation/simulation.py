@@ -78,7 +78,7 @@ def simulate_kernels(
 
 
 def _balance(record: Record) -> float:
-    """Mean over busiest core: profilers report pipes in the mean, the model those of the busiest."""
+    """Mean over busiest core: profilers report the mean, the model the busiest."""
     facts = _C.explain(dict(record.fields))["facts"]
     return next((value for name, value, _ in facts if name == "balance"), 1.0)
 

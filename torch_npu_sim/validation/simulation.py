@@ -136,7 +136,7 @@ class _Addresses:
         places = []
         for tensor in tensors:
             memory = self._memory[tensor.untyped_storage()._cdata]
-            offset = tensor.storage_offset() * tensor.element_size()
+            offset = int(tensor.storage_offset()) * tensor.element_size()
             span = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
             if tensor.numel() > 0 and memory.numel() > 0:
                 places.append((memory.data_ptr() + offset, (span + 1) * tensor.element_size()))

@@ -6,7 +6,7 @@
 namespace npu_sim::model {
 namespace {
 
-// The grid that is nearest to a square, as rows x columns of cores.
+// The grid that is nearest to a square, the longer side over n: 4 x 6 of 24 cores.
 struct Grid {
   double rows = 1;
   double columns = 1;
@@ -30,10 +30,9 @@ Waves waves_of(double rows, double columns, const ChipSpec& chip) {
   if (tiles <= cores) return {.whole = 1};
   if (chip.cube_core.splits_grid >= 1) {
     const Grid grid = grid_of(chip.cube_cores);
-    return {.whole = std::min({grid_waves(rows, columns, grid),
-                               grid_waves(rows, columns, {grid.columns, grid.rows}),
-                               grid_waves(rows, columns, {cores, 1}),
-                               grid_waves(rows, columns, {1, cores})})};
+    return {.whole =
+                std::min({grid_waves(rows, columns, grid), grid_waves(rows, columns, {cores, 1}),
+                          grid_waves(rows, columns, {1, cores})})};
   }
   const double whole = std::floor(tiles / cores);
   const double rest = tiles - whole * cores;

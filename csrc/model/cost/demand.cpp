@@ -61,6 +61,7 @@ Demand roofline_of(Demand demand, const ChipSpec& chip) {
   demand.cube_seconds = demand.cube_flops / chip.cube_fp16_flop_per_s / chip.cube_efficiency;
   demand.vector_seconds = 0;
   demand.mte1_seconds = demand.mte2_seconds = demand.mte3_seconds = demand.fixpipe_seconds = 0;
+  demand.core_seconds = 0;
   demand.start_seconds = demand.head_seconds = demand.tail_seconds = demand.sync_seconds = 0;
   demand.l2_bytes = 0;
   return demand;

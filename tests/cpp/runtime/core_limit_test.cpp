@@ -40,7 +40,9 @@ TEST_F(CoreLimitTest, half_the_cubes_double_the_time_of_a_product) {
   const base::SimTime whole = time_on(kFirst) - chip().launch_floor;
   limit_device_cores(0, half());
   const base::SimTime limited = time_on(kFirst) - chip().launch_floor;
-  EXPECT_NEAR(static_cast<double>(limited.count()), 2.0 * static_cast<double>(whole.count()), 2.0);
+  // Starts, the first fill and the last wave of tiles do not double.
+  const auto twice = 2.0 * static_cast<double>(whole.count());
+  EXPECT_NEAR(static_cast<double>(limited.count()), twice, 0.03 * twice);
 }
 
 TEST_F(CoreLimitTest, lifting_a_limit_restores_the_picosecond) {

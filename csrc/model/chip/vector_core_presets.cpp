@@ -35,9 +35,6 @@ constexpr SourcedNumber kVector950[] = {
     {"vector_nz_bytes_per_s", 97e9, "derived: asc-devkit ND2NZ re-read in slices, 390 us"},
     {"vector_nz_piece_ns", 3.3, "derived: asc-devkit ND2NZ of 128 B rows on 32 cores, 245.1 us"},
     {"vector_nz_unaligned_rate", 0.922, "derived: asc-devkit ND2NZ of 12287 columns, -7.8 %"},
-    {"simt_start_ns", 1206, "cannmirror/asc-devkit@0da921b: empty kernel of 1 block, 1.221 us"},
-    {"simt_block_ns", 15, "fit: empty kernel of 1, 32, 64 blocks, 11 to 20"},
-    {"simt_wave_ns", 950, "derived: empty kernel of 128 and 1024 blocks on 64 cores"},
 };
 
 constexpr SourcedNumber kVector910b[] = {
@@ -68,9 +65,6 @@ constexpr SourcedNumber kVector910b[] = {
     {"vector_nz_bytes_per_s", 121e9, "derived: asc-devkit ND2NZ re-read in slices, 415 us"},
     {"vector_nz_piece_ns", 3.05, "derived: asc-devkit ND2NZ of 128 B rows on 24 cores, 300.7 us"},
     {"vector_nz_unaligned_rate", 0.525, "derived: asc-devkit ND2NZ of 12287 columns, -47.5 %"},
-    {"simt_start_ns", 0, "hicann/pypto@883e7df: no SIMT on 2201, certain"},
-    {"simt_block_ns", 0, "hicann/pypto@883e7df: no SIMT on 2201, certain"},
-    {"simt_wave_ns", 0, "hicann/pypto@883e7df: no SIMT on 2201, certain"},
 };
 
 constexpr SourcedNumber kVectorNvidia[] = {
@@ -83,7 +77,7 @@ constexpr SourcedNumber kVectorNvidia[] = {
     {"vector_write_bytes_per_s", 110e9, "assumed: as reads, 50e9 to 130e9"},
     {"vector_tile_bytes", 16384, "assumed: bytes in flight a multiprocessor, 8 to 64 KB"},
     {"vector_least_bytes", 4096, "assumed: one block of 256 threads, 16 B each"},
-    {"vector_descriptor_ns", 0, "assumed: no descriptors, certain"},
+    {"vector_descriptor_ns", 1, "assumed: one warp access, 0.5 to 4"},
     {"vector_piece_ns", 1, "assumed: one warp access, 0.5 to 4"},
     {"vector_odd_piece_ns", 1, "assumed: one warp access, 0.5 to 4"},
     {"vector_dependent_item_ns", 30, "assumed: 600 ns latency over 20 warps in flight, 10 to 60"},
@@ -96,9 +90,6 @@ constexpr SourcedNumber kVectorNvidia[] = {
     {"vector_nz_bytes_per_s", 110e9, "assumed: as plain reads"},
     {"vector_nz_piece_ns", 1, "assumed: as plain reads"},
     {"vector_nz_unaligned_rate", 0.95, "assumed: as plain reads"},
-    {"simt_start_ns", 2000, "assumed: empty kernel, 1500 to 3000"},
-    {"simt_block_ns", 1, "assumed: block scheduler, 0.5 to 5"},
-    {"simt_wave_ns", 300, "assumed: 100 to 1000"},
 };
 
 }  // namespace

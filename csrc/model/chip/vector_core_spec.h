@@ -26,9 +26,6 @@ struct VectorCoreSpec {
   double nz_bytes_per_s = 0;           // memory to one cube core's L1, into fractal order
   double nz_piece_ns = 0;              // one row piece of that
   double nz_unaligned_rate = 1;        // as unaligned_rate, into fractal order
-  double simt_start_ns = 0;            // empty SIMT kernel
-  double simt_block_ns = 0;            // one more block in the first wave
-  double simt_wave_ns = 0;             // one more wave of blocks
 };
 
 }  // namespace npu_sim::model

@@ -43,6 +43,7 @@ PAIRS: dict[str, tuple[Call, Call, list[torch.Tensor]]] = {
 
 
 def kernel_of(call: Callable[[], object]) -> Kernel:
+    torch_npu_sim.flush_l2()
     with torch_npu_sim.trace() as trace:
         call()
     (kernel,) = trace.kernels

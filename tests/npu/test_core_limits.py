@@ -25,6 +25,7 @@ def factor() -> torch.Tensor:
 
 def kernel_us(factor: torch.Tensor, stream: torch.Stream | None = None) -> float:
     """The simulated time of one product, alone on the card."""
+    torch_npu_sim.flush_l2()
     with torch.npu.stream(stream), torch_npu_sim.trace() as trace:
         factor @ factor
         torch.npu.synchronize()

@@ -127,8 +127,19 @@ model::KernelTime share_of_card(model::KernelTime time, const model::ChipSpec& l
     base::SimTime& busy = time.busy[static_cast<std::size_t>(pipe)];
     busy = busy / all * cores + busy % base::SimTime(all) * cores / all;
   };
-  scale(model::Pipe::kCube, limited.cube_cores, whole.cube_cores);
-  scale(model::Pipe::kVector, limited.vector_cores, whole.vector_cores);
+  const auto scale_cube = [&](model::Pipe pipe) {
+    scale(pipe, limited.cube_cores, whole.cube_cores);
+  };
+  const auto scale_vector = [&](model::Pipe pipe) {
+    scale(pipe, limited.vector_cores, whole.vector_cores);
+  };
+  // The movers inside a core go with the core, as in busy_of_shared().
+  const bool cube_reads = time.busy_of(model::Pipe::kCube) > base::SimTime::zero();
+  for (const auto pipe : {model::Pipe::kCube, model::Pipe::kMte1, model::Pipe::kFixpipe}) {
+    scale_cube(pipe);
+  }
+  for (const auto pipe : {model::Pipe::kVector, model::Pipe::kMte3}) scale_vector(pipe);
+  cube_reads ? scale_cube(model::Pipe::kMte2) : scale_vector(model::Pipe::kMte2);
   return time;
 }
 

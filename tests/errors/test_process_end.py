@@ -67,8 +67,10 @@ def test_an_exception_ends_a_program_with_its_traceback_only(run_python):
     assert "Fatal" not in run.stderr
 
 
+# A shell that starts its jobs in the background makes them ignore Ctrl-C; this program takes it.
 INTERRUPTED = """
-import torch, torch_npu_sim
+import signal, torch, torch_npu_sim
+signal.signal(signal.SIGINT, signal.default_int_handler)
 x = torch.randn(512, 512, device="npu", requires_grad=True)
 step = 0
 try:
@@ -97,7 +99,10 @@ def test_an_interrupted_program_goes_on():
     with pytest.raises(subprocess.TimeoutExpired):
         program.wait(timeout=1)
     program.send_signal(signal.SIGINT)
-    output, errors = program.communicate(timeout=60)
+    try:
+        output, errors = program.communicate(timeout=60)
+    finally:
+        program.kill()
     assert (program.returncode, output, errors) == (0, "interrupted after True\nTrue\n", "")
 
 

@@ -6,13 +6,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 
+# A shell that starts its jobs in the background makes them ignore Ctrl-C; these programs take it.
 PROGRAM = """
-import gc, torch, torch_npu_sim
+import gc, signal, torch, torch_npu_sim
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from torch.utils.data import DataLoader
 from torch_npu_sim import _C
 torch.set_num_threads(2)
@@ -37,10 +40,12 @@ def check(held):
 """
 EACH = """
 def {name}():
+    def body():  # of its own, so that what it holds goes with the interrupt
+        {body}
     held = _C.live_blocks()
     try:
         print("ready", flush=True)
-        while True: {body}
+        while True: body()
     except KeyboardInterrupt:
         pass
     check(held)
@@ -62,18 +67,22 @@ LOOPS = {
 }
 
 
-def start(code: str) -> subprocess.Popen[str]:
-    """Starts a program and returns when it has said that it is ready."""
+@contextmanager
+def running(code: str) -> Iterator[subprocess.Popen[str]]:
+    """Starts a program, waits until it has said that it is ready, and ends it in the end."""
     program = subprocess.Popen(
         [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c", code],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert program.stdout is not None
-    line = program.stdout.readline()
-    assert line == "ready\n", program.communicate()[1]
-    return program
+    try:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        yield program
+    finally:
+        program.kill()
+        program.communicate()
 
 
 def program_of(names: Iterable[str]) -> str:
@@ -83,26 +92,25 @@ def program_of(names: Iterable[str]) -> str:
 
 
 def test_ctrl_c_ends_every_kind_of_loop_and_leaves_the_card_right():
-    program = start(program_of(LOOPS))
-    assert program.stdout is not None
-    for name in LOOPS:
-        time.sleep(0.15)
-        program.send_signal(signal.SIGINT)
-        line = program.stdout.readline()
-        assert line == "still right\n", f"{name}: {program.communicate()[1]}"
-        if name != list(LOOPS)[-1]:
-            assert program.stdout.readline() == "ready\n"
-    output, errors = program.communicate(timeout=60)
-    assert (program.returncode, output) == (0, ""), errors
+    with running(program_of(LOOPS)) as program:
+        assert program.stdout is not None
+        for name in LOOPS:
+            time.sleep(0.15)
+            program.send_signal(signal.SIGINT)
+            line = program.stdout.readline()
+            assert line == "still right\n", name
+            if name != list(LOOPS)[-1]:
+                assert program.stdout.readline() == "ready\n"
+        output, errors = program.communicate(timeout=60)
+        assert (program.returncode, output) == (0, ""), errors
 
 
 @pytest.mark.parametrize("name", ["one_long_operator", "a_loader_with_workers"])
 def test_sigterm_ends_the_process_by_that_signal(name):
-    program = start(program_of([name]))
-    time.sleep(0.1)
-    program.send_signal(signal.SIGTERM)
-    program.communicate(timeout=60)
-    assert program.returncode == -signal.SIGTERM
+    with running(program_of([name])) as program:
+        time.sleep(0.1)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(timeout=60) == -signal.SIGTERM
 
 
 def test_a_handler_of_the_program_runs_after_the_operator_and_may_use_the_card():

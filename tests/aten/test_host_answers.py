@@ -8,8 +8,8 @@ from torch_npu_sim import _C
 
 def _busy(device: torch.device) -> torch.Tensor:
     """Queues work that takes far longer than the host's own calls; returns a small tensor."""
-    large = torch.ones(2048, 2048, device=device)
-    for _ in range(12):
+    large = torch.ones(6144, 6144, device=device)  # more than L2 holds
+    for _ in range(4):
         large.add_(1)
     return torch.ones(8, 8, device=device)
 

@@ -30,6 +30,7 @@ def fresh_dynamo() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         yield
+    torch._dynamo.reset()  # it holds the tensors of the code it has compiled
 
 
 @pytest.fixture

@@ -154,7 +154,8 @@ void record_kernels(const Operator& op, bool nested, runtime::StreamId stream, c
   const runtime::LaunchSite site{op.name, stream};
   const model::Work first =
       C10_UNLIKELY(nested) ? op.description.nested(call) : op.description.describer(call);
-  if (std::holds_alternative<model::NoWork>(first)) return runtime::record(site, first);
+  const bool launches = !std::holds_alternative<model::NoWork>(first);
+  if (!launches && op.description.rest.empty()) return runtime::record(site, first);
   const Touched touched = touched_by(op, call);
   runtime::record(site, first, touched.footprint());
   if (C10_UNLIKELY(nested)) return;
@@ -164,7 +165,8 @@ void record_kernels(const Operator& op, bool nested, runtime::StreamId stream, c
       runtime::record(site, work, touched.footprint());
     }
   }
-  const bool queued = !std::holds_alternative<model::HostWork>(first);  // that was waited for
+  // Host work has been waited for; no work is a question that the host answers.
+  const bool queued = launches && !std::holds_alternative<model::HostWork>(first);
   const bool waits = op.answers_host && (!op.indexes || has_mask(op, call.arguments));
   if (C10_UNLIKELY(waits) && queued) runtime::synchronize(stream);
 }

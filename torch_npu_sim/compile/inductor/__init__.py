@@ -11,6 +11,7 @@ from torch._inductor.codegen.common import (
 from torch_npu_sim.compile.inductor.cache_key import CacheKey
 from torch_npu_sim.compile.inductor.cpp_device import generate_as_cpp
 from torch_npu_sim.compile.inductor.device_code import NpuDeviceCode
+from torch_npu_sim.compile.inductor.patterns import trace_patterns_on_the_cpu
 from torch_npu_sim.compile.inductor.scheduling import NpuScheduling
 from torch_npu_sim.compile.inductor.wrapper import NpuCppWrapper, NpuPythonWrapper
 
@@ -28,3 +29,4 @@ def install() -> None:
         device_custom_pass=CacheKey(),
     )
     generate_as_cpp()
+    trace_patterns_on_the_cpu()

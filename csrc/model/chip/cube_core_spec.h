@@ -36,7 +36,8 @@ struct CubeCoreSpec {
   double exchange_bytes_per_cycle = 0;  // one vector core with L2 or with the cube's buffers
   double exchanges_directly = 0;        // 1: L0C -> UB -> L1; 0: by way of L2
   double stage_exposure = 1;            // of the shorter stage, where buffers hold one block only
-  double block_latency_ns = 0;          // a block of attention beyond its stages
+  double block_latency_ns = 0;          // from a request for a block of keys to its arrival
+  double pass_restart = 0;              // share of a pass's first hand-overs that shows
   double fetch_cycles = 0;              // a descriptor of MTE2 beyond its bytes
   double packs_query_rows = 0;          // 1: query heads of one KV head share a tile for any q_len
 };

@@ -76,6 +76,7 @@ constexpr Field kFields[] = {
     {"exchanges_directly", "0 or 1", 0, 1, &CubeCoreSpec::exchanges_directly},
     {"stage_exposure", "share", 0, 1, &CubeCoreSpec::stage_exposure},
     {"block_latency_ns", "ns", 0, kLargestNs, &CubeCoreSpec::block_latency_ns},
+    {"pass_restart", "share", 0, 1, &CubeCoreSpec::pass_restart},
     {"fetch_cycles", "cycles", 0, 1e6, &CubeCoreSpec::fetch_cycles},
     {"packs_query_rows", "0 or 1", 0, 1, &CubeCoreSpec::packs_query_rows},
     {"vector_issue_per_cycle", "1/cycle", 0.01, 1e3, &VectorCoreSpec::issue_per_cycle},

@@ -117,7 +117,7 @@ Overlap overlap_of(double rows, double v, const ChipSpec& chip) {
   const double scores = mine * kTile * kScoreBytes;
   const double result = mine * v * kSumBytes;
   const double ub = static_cast<double>(chip.ub_bytes) - kStatisticsBytes;
-  if (2 * scores + 3 * result <= ub) return Overlap::kFull;
+  if (2 * scores + 2.5 * result <= ub) return Overlap::kFull;
   if (scores + 2 * result <= ub) return Overlap::kNone;
   return Overlap::kSpills;
 }
@@ -175,12 +175,17 @@ AttentionPlan plan_attention(const AttentionWork& work, const ChipSpec& chip) {
   const double cube_side = std::max(block.pipes.slowest(), fetch);
   const double shorter = std::min(cube_side, vector);
   const double exposed = overlap == Overlap::kFull ? 0 : chip.cube_core.stage_exposure * shorter;
-  const double stages =
-      std::max(cube_side, vector) + exposed + chip.cube_core.block_latency_ns / kNsPerSecond;
-  plan.core_seconds = plan.blocks * stages;
+  // The next block's keys are asked for when this block's have left their buffer.
+  const double arrival = fetch + chip.cube_core.block_latency_ns / kNsPerSecond;
+  const double stages = std::max(std::max(cube_side, vector) + exposed, arrival);
+  const double hand_overs = kHandOvers * chip.cube_core.stage_sync_ns / kNsPerSecond;
   plan.head_seconds =
-      (chip.cube_core.first_fill_ns + kHandOvers * chip.cube_core.stage_sync_ns) / kNsPerSecond +
-      shorter - exposed;
+      chip.cube_core.first_fill_ns / kNsPerSecond + hand_overs + shorter - exposed;
+  // A pass's first block goes through its stages one after the other.
+  const double restart = std::max(0.0, cube_side + vector + hand_overs - stages);
+  plan.core_seconds =
+      plan.blocks * stages +
+      chip.cube_core.pass_restart * (std::ceil(plan.tasks / cores) - 1) * restart;
   plan.fetched_bytes =
       plan.tasks * seen * kTile *
       stored_bytes(count(work.qk_dim) + (work.v_in_k ? 0 : count(work.v_dim)), work.format) /

@@ -5,6 +5,7 @@
 
 #include "model/core/cube.h"
 #include "model/core/gemm.h"
+#include "model/cost/demand.h"
 
 namespace npu_sim::model {
 namespace {
@@ -32,6 +33,11 @@ bool fits_accumulator(double m, double n, const ChipSpec& chip) {
   return m * n * kAccumulatorBytes <= static_cast<double>(chip.cube_core.l0c_bytes);
 }
 
+// Whether result rows of `n` columns end inside a transaction that another tile writes too.
+bool shares_lines(double n, const GemmShape& shape, const ChipSpec& chip) {
+  return n < shape.n && stored_bytes(n, shape.out) < static_cast<double>(chip.transaction_bytes);
+}
+
 }  // namespace
 
 GemmPlan plan_gemm(const GemmShape& shape, const ChipSpec& chip) {
@@ -51,6 +57,7 @@ GemmPlan plan_gemm(const GemmShape& shape, const ChipSpec& chip) {
       const double k = command_k(m, n, shape, chip);
       if (k <= 0) continue;
       const double tiles = tile_rows(shape, m) * std::ceil(shape.n / n) * shape.batch;
+      if (tiles >= cores && shares_lines(n, shape, chip)) continue;
       for (const double split : kSplits) {
         if (split > 1 && tiles * split > cores) break;
         consider({.m = m, .n = n, .k = k, .k_split = split});

@@ -38,6 +38,19 @@ def test_a_cann_bench_row_keeps_shapes_dtypes_and_attributes():
     assert case.label == "level1/softmax#7"
 
 
+def test_a_kernel_of_its_own_design_says_why_and_keeps_it_in_the_table():
+    case = case_of(
+        row(
+            "MXFP4 GEMM m,k,n=2048,2048,2048 base 256x256x256 (a5)",
+            source="hw-native-sys/pto-isa@3186c38 kernels/*/README.md",
+            device="Ascend950PR",
+        )
+    )
+    assert case.own_design
+    assert not case.single_kernel
+    assert Case.from_row(case.row()) == case
+
+
 def test_rows_whose_publisher_sweeps_the_cache_are_cold():
     setup = cann_bench("gelu", [[8]], ["float16"])
     warm = "hicann/cann-bench@d59d44c bench_lab/kernel_bench/metadata/950pr.json"

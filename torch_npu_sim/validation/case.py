@@ -27,6 +27,8 @@ COLUMNS = (
     "label",
 )
 
+_OWN_DESIGN = "own design: "
+
 
 @dataclass(frozen=True)
 class Case:
@@ -47,6 +49,7 @@ class Case:
     cold: bool = True  # the L2 was swept before the call; else the call was repeated
     single_kernel: bool = False
     label: str = ""  # the published case
+    own_design: str = ""  # why the kernel is not the operator that the model is asked about
 
     def row(self) -> dict[str, str]:
         """Returns the case as a row of the table."""
@@ -56,6 +59,8 @@ class Case:
             values[name] = json.dumps(plain, separators=(",", ":"))
         for name in ("cold", "single_kernel"):
             values[name] = "yes" if values[name] else "no"
+        if self.own_design:
+            values["single_kernel"] = _OWN_DESIGN + self.own_design
         return {name: str(value) for name, value in values.items()}
 
     @classmethod
@@ -77,6 +82,7 @@ class Case:
             cold=row["cold"] == "yes",
             single_kernel=row["single_kernel"] == "yes",
             label=row["label"],
+            own_design=row["single_kernel"].partition(_OWN_DESIGN)[2],
         )
 
 

@@ -106,9 +106,11 @@ constexpr SourcedNumber kCube910b[] = {
     {"exchanges_directly", 0, "hicann/pypto@883e7df: L0C leaves to L2 only on 2201, certain"},
     {"stage_exposure", 1, "assumed: as fitted for the 950; fits mla of 512 wide heads, 0.8 to 1"},
     {"block_latency_ns", 770,
-     "fit: hicann/cann-bench@d59d44c gqa decode and pto-isa long prefill, 700 to 860; measured: 860 "
+     "fit: hicann/cann-bench@d59d44c gqa decode and pto-isa long prefill, 700 to 860; measured: "
+     "860 "
      "in paged attention on A3 (simpler docs)"},
-    {"pass_restart", 1, "fit: hicann/cann-bench@d59d44c mha and gqa of few blocks a pass, 0.8 to 1"},
+    {"pass_restart", 1,
+     "fit: hicann/cann-bench@d59d44c mha and gqa of few blocks a pass, 0.8 to 1"},
     {"fetch_cycles", 21,
      "derived: asc-devkit A2 GM to UB in 128 B descriptors, 11.5 ns each on every vector core"},
     {"packs_query_rows", 1,

@@ -179,13 +179,11 @@ AttentionPlan plan_attention(const AttentionWork& work, const ChipSpec& chip) {
   const double arrival = fetch + chip.cube_core.block_latency_ns / kNsPerSecond;
   const double stages = std::max(std::max(cube_side, vector) + exposed, arrival);
   const double hand_overs = kHandOvers * chip.cube_core.stage_sync_ns / kNsPerSecond;
-  plan.head_seconds =
-      chip.cube_core.first_fill_ns / kNsPerSecond + hand_overs + shorter - exposed;
+  plan.head_seconds = chip.cube_core.first_fill_ns / kNsPerSecond + hand_overs + shorter - exposed;
   // A pass's first block goes through its stages one after the other.
   const double restart = std::max(0.0, cube_side + vector + hand_overs - stages);
-  plan.core_seconds =
-      plan.blocks * stages +
-      chip.cube_core.pass_restart * (std::ceil(plan.tasks / cores) - 1) * restart;
+  plan.core_seconds = plan.blocks * stages +
+                      chip.cube_core.pass_restart * (std::ceil(plan.tasks / cores) - 1) * restart;
   plan.fetched_bytes =
       plan.tasks * seen * kTile *
       stored_bytes(count(work.qk_dim) + (work.v_in_k ? 0 : count(work.v_dim)), work.format) /

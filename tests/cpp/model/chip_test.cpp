@@ -77,7 +77,7 @@ bool may_be_zero(const std::string& name) {
       "cube_fp8_flop_per_s", "cube_fp4_flop_per_s", "splits_tail",    "splits_grid",
       "packs_query_rows",    "exchanges_directly",  "stage_exposure", "block_latency_ns",
       "cube_start_ns",       "mix_start_ns",        "mask_start_ns",  "mad_cycles",
-      "l0_load_cycles",      "fixpipe_cycles",      "unit_flag_mads",      "pass_restart"};
+      "l0_load_cycles",      "fixpipe_cycles",      "unit_flag_mads", "pass_restart"};
   return std::ranges::find(names, name) != names.end();
 }
 

@@ -82,6 +82,7 @@ constexpr Field kFields[] = {
     {"vector_issue_per_cycle", "1/cycle", 0.01, 1e3, &VectorCoreSpec::issue_per_cycle},
     {"vector_reduce_cycles", "cycles", 0, 1e6, &VectorCoreSpec::reduce_cycles},
     {"vector_reduce_latency_cycles", "cycles", 0, 1e6, &VectorCoreSpec::reduce_latency_cycles},
+    {"vector_odd_row_cycles", "cycles", 0, 1e6, &VectorCoreSpec::odd_row_cycles},
     {"vector_gather_cycles", "cycles", 0, 1e6, &VectorCoreSpec::gather_cycles},
     {"vector_read_bytes_per_s", "B/s", 1e3, kLargestRate, &VectorCoreSpec::read_bytes_per_s},
     {"vector_shared_read_bytes_per_s", "B/s", 1e3, kLargestRate,

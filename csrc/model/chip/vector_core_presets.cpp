@@ -10,6 +10,7 @@ constexpr SourcedNumber kVector950[] = {
     {"vector_reduce_cycles", 4, "fit: softmax and dynamic_quant of 67 columns, 3 to 6"},
     {"vector_reduce_latency_cycles", 78,
      "fit: mhc_sinkhorn of 20 steps; VCADD 22, VDIV 17 and two loads of 9 (pto-isa) give 57"},
+    {"vector_odd_row_cycles", 0, "fit: dynamic_quant of 2048 and 2049 columns, 0 to 30"},
     {"vector_gather_cycles", 33,
      "hicann/pypto@883e7df: a gather of one register takes 20 ns, a scatter 18 ns"},
     {"vector_read_bytes_per_s", 66e9,
@@ -38,11 +39,13 @@ constexpr SourcedNumber kVector950[] = {
 };
 
 constexpr SourcedNumber kVector910b[] = {
-    {"vector_issue_per_cycle", 0.6,
-     "hw-native-sys/pto-isa@3186c38: 2 cycles a repeat of 256 B; fit of gelu and mish 0.45 to "
-     "0.62"},
+    {"vector_issue_per_cycle", 0.7,
+     "fit: gelu, group_norm and dynamic_quant on the 910B2, 0.5 to 1; pto-isa@3186c38 says 2 "
+     "cycles a repeat of 256 B, but loads that are counted are operands here"},
     {"vector_reduce_cycles", 90, "fit: softmax and rms_norm on the 910B2, 60 to 110"},
     {"vector_reduce_latency_cycles", 110, "assumed: as the 950 with operands in memory, 60 to 150"},
+    {"vector_odd_row_cycles", 200,
+     "fit: dynamic_quant of 2048 and 2049 columns on the 910B2, 150 to 300"},
     {"vector_gather_cycles", 33, "assumed: as the 950, 20 to 64"},
     {"vector_read_bytes_per_s", 69e9,
      "derived: asc-devkit GM to UB re-read in slices on 48 cores, 365.7 us; pto-isa says 101e9"},
@@ -71,6 +74,7 @@ constexpr SourcedNumber kVectorNvidia[] = {
     {"vector_issue_per_cycle", 1, "assumed: four schedulers feed 128 lanes, certain"},
     {"vector_reduce_cycles", 10, "assumed: five shuffles and adds of a warp, 5 to 20"},
     {"vector_reduce_latency_cycles", 150, "assumed: shuffles and a block barrier, 100 to 300"},
+    {"vector_odd_row_cycles", 0, "assumed: threads move elements, not blocks, certain"},
     {"vector_gather_cycles", 32, "assumed: 4 lanes a cycle through L1, 8 to 64"},
     {"vector_read_bytes_per_s", 110e9, "assumed: 64 B/cycle a multiprocessor, 50e9 to 130e9"},
     {"vector_shared_read_bytes_per_s", 42e9, "derived: 5.5 TB/s of L2 over 132 multiprocessors"},

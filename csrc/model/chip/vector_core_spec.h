@@ -7,6 +7,7 @@ struct VectorCoreSpec {
   double issue_per_cycle = 1;          // full-rate and special instructions together
   double reduce_cycles = 0;            // one cross-lane reduction of a register, pipelined
   double reduce_latency_cycles = 0;    // until what depends on a reduction can start
+  double odd_row_cycles = 0;           // a row that does not fill its last block of 32 bytes
   double gather_cycles = 0;            // one register gathered from or scattered to computed lanes
   double read_bytes_per_s = 0;         // memory to scratchpad, one core alone
   double shared_read_bytes_per_s = 0;  // the same while more than half of the cores read

@@ -11,7 +11,8 @@ namespace npu_sim::model {
 namespace {
 
 constexpr double kPerNs = 1e-9;
-constexpr double kBlockBytes = 32;  // rows start on such a block of the scratchpad
+constexpr double kBlockBytes = 32;      // rows start on such a block of the scratchpad
+constexpr std::int64_t kOddGrain = 16;  // 16-bit elements of such a block
 // Rows in the scratchpad are fp32, twice for double buffering.
 constexpr double kBuffers = 2;
 // A reduction is split over cores in parts of at least so many bytes.
@@ -54,7 +55,8 @@ double vector_seconds(const RowWork& work, const Rows& plan, double tiles, const
   const double wide = std::max(1.0, base::bits(work.compute) / 32.0);
   const double cycles =
       std::ceil(plan.columns / lanes) * wide * register_cycles(instructions, work.compute, chip) +
-      std::max(0.0, number(work.reductions)) * chip.vector_core.reduce_cycles;
+      std::max(0.0, number(work.reductions)) * chip.vector_core.reduce_cycles +
+      (work.columns % kOddGrain != 0 ? chip.vector_core.odd_row_cycles : 0);
   const double waiting = std::max(0.0, number(work.reductions)) *
                          chip.vector_core.reduce_latency_cycles * std::ceil(tiles);
   const double issued = std::ceil(plan.waves / packed) * cycles;

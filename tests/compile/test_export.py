@@ -1,6 +1,7 @@
 """torch.export of modules on npu: both modes, decomposition, saving and loading."""
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,8 +26,12 @@ class Net(nn.Module):
 
 
 @pytest.fixture
-def net(npu: Any) -> Net:
-    return Net().to(npu).eval()
+def net(npu: Any) -> Iterator[Net]:
+    module = Net().to(npu).eval()
+    yield module
+    # Strict export keeps the module it has traced for good, so its memory is given back by hand.
+    for tensor in module.state_dict().values():
+        tensor.untyped_storage().resize_(0)
 
 
 def images(count: int) -> torch.Tensor:

@@ -138,3 +138,9 @@ def test_npu_is_made_known_when_torch_was_compiling_before_the_package_came(
     )
     done = run_python(code, TORCH_DEVICE_BACKEND_AUTOLOAD="0")
     assert done.stdout == "True\n", done.stderr
+
+
+def test_importing_dynamo_does_not_initialise_the_device(run_python: Any) -> None:
+    code = "import torch_npu_sim, torch, torch._dynamo; print(torch.npu.is_initialized())"
+    done = run_python(code)
+    assert done.stdout == "False\n", done.stderr

@@ -133,7 +133,8 @@ def _add_rules() -> None:
     # The graph ends before all others, as before torch.cuda's: they change what is traced later, or
     # ask about memory that a graph does not have yet.
     for name in (*npu.__all__, "_exchange_device", "_maybe_exchange_device"):
-        function = vars(npu).get(name)  # an attribute made on demand would start the device
+        # Not getattr: default_generators, asked for, would initialise the device.
+        function = vars(npu).get(name)
         if inspect.isfunction(function) and not _is_traced(function.__module__):
             rules.setdefault(f"torch.npu.{name}", SkipFunctionVariable)
     trace_rules.torch_name_rule_map.append(rules)

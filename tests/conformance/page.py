@@ -43,6 +43,8 @@ _METHOD = """\
 - After each item the card must hold as many bytes as before; a leak fails the item.
 - `linear_cross_entropy` in half precision, left to choose, accumulates otherwise on the CPU than on any other device
   (`torch/nn/modules/linear_cross_entropy_options.py:20`). Both sides are told the choice for other devices.
+- Left to choose, an optimizer takes foreach on npu, as on torch.cuda and with the real torch_npu, and single tensors on
+  the CPU (`torch/utils/_foreach_utils.py:12` names the PrivateUse1 backend). npu's own choice is compared with the CPU's foreach.
 - `nn.functional.dropout` has another autograd function on accelerators than on the CPU (`is_fused_kernel_acceptable` in
   `ATen/native/Dropout.cpp`), and torch counts the version of an `out=` tensor that it resizes only off the CPU
   (`_resize_output` in `ATen/native/Resize.cpp`). These two facts are not compared.

@@ -212,6 +212,15 @@ def test_a_check_notices_a_wrong_optimizer(check) -> None:
         _run(check, entry, OPTIMIZERS)
 
 
+def test_the_optimizer_check_notices_that_npu_does_not_choose_foreach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.optim.sgd, "_default_to_fused_or_foreach", lambda *_, **__: (0, 0))
+    item = Item(OPTIMIZERS, "SGD", "steps", "bfloat16")
+    with pytest.raises(SampleFailed, match="foreach left to npu"):
+        check_of(item).run(databases()[OPTIMIZERS]["SGD"], torch.bfloat16)
+
+
 ITEM = Item(OPERATORS, "exp", "forward", "float32")
 
 

@@ -31,17 +31,21 @@ class Configuration:
 
     kwargs: dict[str, Any]
     sparse: bool = False
+    left_to_npu: bool = False
+    """Whether npu is told neither `foreach` nor `fused`; it must then take foreach by itself."""
 
     @property
     def values(self) -> Any:
         """What a message shows of the configuration."""
-        return self.kwargs, "sparse gradients" if self.sparse else "dense gradients"
+        choice = "foreach left to npu" if self.left_to_npu else "foreach as told"
+        return self.kwargs, "sparse gradients" if self.sparse else "dense gradients", choice
 
 
 def _configurations(info: Any, dtype: torch.dtype) -> list[Configuration]:
     """Torch's for the CPU; and foreach, which torch offers on accelerators only, said outright.
 
-    Left to choose, torch takes foreach on npu and not on the CPU, and rounds in another order.
+    Left to choose, torch takes foreach on npu and not on the CPU (torch/utils/_foreach_utils.py:12)
+    and rounds in another order. So npu's own choice is compared with the CPU's foreach.
     """
     if info.only_supports_sparse_grads:
         return []
@@ -50,7 +54,9 @@ def _configurations(info: Any, dtype: torch.dtype) -> list[Configuration]:
         return [Configuration(one.kwargs) for one in made]
     chosen = [one.kwargs | {"foreach": False} for one in made]
     plain = [k for k in chosen if not k.get("fused") and not k.get("differentiable")]
-    return [Configuration(kwargs) for kwargs in chosen + [k | {"foreach": True} for k in plain]]
+    foreach = [k | {"foreach": True} for k in plain]
+    told = [Configuration(kwargs) for kwargs in chosen + foreach]
+    return told + [Configuration(kwargs, left_to_npu=True) for kwargs in foreach]
 
 
 def _parameters(dtype: torch.dtype) -> list[torch.nn.Parameter]:
@@ -89,12 +95,20 @@ def _select(info: Any, parameters: list[Any], *, sparse: bool) -> list[Any]:
     return parameters[:2] if sparse else parameters
 
 
+def _kwargs_on_npu(made: Configuration) -> dict[str, Any]:
+    kwargs: dict[str, Any] = to_npu(copy.deepcopy(made.kwargs))
+    if made.left_to_npu:
+        del kwargs["foreach"]
+        kwargs.pop("fused", None)  # a False would be a choice: then torch does not take foreach
+    return kwargs
+
+
 def _compare_steps(info: Any, dtype: torch.dtype, made: Configuration) -> None:
     cpu = _select(info, _parameters(dtype), sparse=made.sparse)
     npu = [torch.nn.Parameter(to_npu(p.detach())) for p in cpu]
     with cpu_side():
         at_cpu = info.optim_cls(cpu, **copy.deepcopy(made.kwargs))
-    at_npu = info.optim_cls(npu, **to_npu(copy.deepcopy(made.kwargs)))
+    at_npu = info.optim_cls(npu, **_kwargs_on_npu(made))
     for _ in range(STEPS):
         grads = _gradients(cpu, sparse=made.sparse)
         with cpu_side():
@@ -107,11 +121,9 @@ def _compare_steps(info: Any, dtype: torch.dtype, made: Configuration) -> None:
 
 def _loaded(info: Any, params: list[Any], optimizer: Any, made: Configuration) -> Any:
     """Another optimizer of the same kind that has loaded the state."""
-    kwargs = copy.deepcopy(made.kwargs)
     on_npu = params[0].device.type == "npu"
-    fresh = info.optim_cls(
-        [p.detach().clone() for p in params], **to_npu(kwargs) if on_npu else kwargs
-    )
+    kwargs = _kwargs_on_npu(made) if on_npu else copy.deepcopy(made.kwargs)
+    fresh = info.optim_cls([p.detach().clone() for p in params], **kwargs)
     fresh.load_state_dict(optimizer.state_dict())
     return fresh
 

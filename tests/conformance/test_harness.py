@@ -4,6 +4,7 @@ The wrong device is npu with one operator that misbehaves when it is given npu t
 """
 
 import copy
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -215,7 +216,8 @@ def test_a_check_notices_a_wrong_optimizer(check) -> None:
 def test_the_optimizer_check_notices_that_npu_does_not_choose_foreach(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(torch.optim.sgd, "_default_to_fused_or_foreach", lambda *_, **__: (0, 0))
+    sgd = sys.modules[torch.optim.SGD.__module__]
+    monkeypatch.setattr(sgd, "_default_to_fused_or_foreach", lambda *_, **__: (False, False))
     item = Item(OPTIMIZERS, "SGD", "steps", "bfloat16")
     with pytest.raises(SampleFailed, match="foreach left to npu"):
         check_of(item).run(databases()[OPTIMIZERS]["SGD"], torch.bfloat16)

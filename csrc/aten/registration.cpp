@@ -32,9 +32,9 @@ constexpr std::array kKeys = {
     KeyPair{DispatchKey::NestedTensorCPU, DispatchKey::NestedTensorPrivateUse1},
 };
 
-// Operators that torch composes of others and that the card runs as one kernel; and kaiser_window,
-// whose composition ends in a kernel that has no entry for this device.
-constexpr std::array<std::string_view, 46> kOneKernelOnTheCard = {
+// Operators that torch composes of others and that the card runs as one kernel. The compositions of
+// kaiser_window and _batch_norm_no_update end in kernels that have no entry for this device.
+constexpr std::array<std::string_view, 47> kOneKernelOnTheCard = {
     "addr",
     "convolution",
     "conj_physical_",
@@ -68,6 +68,7 @@ constexpr std::array<std::string_view, 46> kOneKernelOnTheCard = {
     "nanmedian",
     "norm",
     "_native_batch_norm_legit_no_training",
+    "_batch_norm_no_update",
     "_safe_softmax",
     "smooth_l1_loss_backward",
     "huber_loss_backward",

@@ -212,3 +212,11 @@ LOSSES = {
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 def test_loss_and_its_gradient_equal_the_cpu(same, loss) -> None:
     same(_train(loss), torch.randn(3, 5), torch.tensor([1, 4, 0]))
+
+
+def test_batch_norm_without_an_update_equals_the_cpu(npu):
+    x, mean, variance = torch.randn(2, 3, 4), torch.randn(3), torch.rand(3) + 1
+    call = torch.ops.aten._batch_norm_no_update
+    expected = call(x, None, None, mean, variance, 0.1, 1e-5)
+    results = call(x.to(npu), None, None, mean.to(npu), variance.to(npu), 0.1, 1e-5)
+    torch.testing.assert_close([r.cpu() for r in results], list(expected))

@@ -199,4 +199,4 @@ def again(sample: Sample) -> Sample:
 def _clone(leaf: Any) -> Any:
     if not isinstance(leaf, torch.Tensor):
         return leaf
-    return leaf.detach().clone(memory_format=torch.preserve_format)
+    return leaf.detach().clone()  # keeps the format; compressed sparse tensors refuse to be told so

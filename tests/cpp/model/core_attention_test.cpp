@@ -1,6 +1,8 @@
 // Attention by blocks: what causality, windows, heads and splits change, and laws of its time.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "model/core/attention.h"
 #include "model/cost/cost.h"
 
@@ -48,6 +50,27 @@ TEST(CoreAttention, AWindowCapsTheKeysOfAQuery) {
   const double seen = plan_attention(window, card()).blocks;
   window.q_len = window.kv_len = 16384;
   EXPECT_NEAR(plan_attention(window, card()).blocks / seen, 2, 0.05);
+}
+
+TEST(CoreAttention, KeysThatArriveLateHideBehindTheStagesOfFullTiles) {
+  const ChipSpec slow = preset("ascend910b2");
+  ChipSpec prompt = slow;
+  prompt.cube_core.block_latency_ns = 0;
+  const auto slowdown = [&](const AttentionWork& work) {
+    return plan_attention(work, slow).core_seconds / plan_attention(work, prompt).core_seconds;
+  };
+  EXPECT_LT(slowdown(prefill(8192)), 1.05);
+  EXPECT_GT(slowdown(decode(64, 8192)), 2);
+}
+
+TEST(CoreAttention, APassThatRestartsCostsItsHandOversOnceAPass) {
+  ChipSpec chip = preset("ascend910b2");
+  const double restarts = plan_attention(prefill(1024), chip).core_seconds;
+  chip.cube_core.pass_restart = 0;
+  const AttentionPlan plan = plan_attention(prefill(1024), chip);
+  const double passes = std::ceil(plan.tasks / chip.cube_cores) - 1;
+  EXPECT_GT(restarts - plan.core_seconds, passes * 4 * chip.cube_core.stage_sync_ns * 1e-9);
+  EXPECT_LT(restarts - plan.core_seconds, passes * 4e-6);
 }
 
 TEST(CoreAttention, OneLongSequenceIsSplitOverTheCores) {

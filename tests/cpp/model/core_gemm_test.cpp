@@ -149,5 +149,15 @@ TEST(CoreGemm, PipesOfTheAscend910AreThePublishedOnes) {
   EXPECT_NEAR(us(a3.pipes.mte2) / (0.952 * 1506), 1, 0.10);
 }
 
+TEST(CoreGemm, ResultRowsFillTransactionsWhereThereAreTilesForAllCores) {
+  for (const char* name : {"ascend950pr", "ascend910b2"}) {
+    const ChipSpec chip = preset(name);
+    const GemmPlan plan = plan_gemm(product(8192, 8192, 8192), chip);
+    EXPECT_GE(plan.tile.n * 2, chip.transaction_bytes) << name;
+  }
+  // A small product may share lines to use more cores.
+  EXPECT_LT(plan_gemm(product(128, 1024, 512), preset("ascend910b2")).tile.n, 256);
+}
+
 }  // namespace
 }  // namespace npu_sim::model

@@ -94,6 +94,20 @@ TEST(VectorCore, ARowMoreThanTheCoresHaveTakesAnotherWave) {
   EXPECT_EQ(cost(work, card()).busy_of(Pipe::kVector), 2 * one);
 }
 
+TEST(VectorCore, OddRowsCostThe910MoreAndThe950Not) {
+  const auto step = [](const char* name) {
+    const ChipSpec chip = preset(name);
+    const auto busy = [&](std::int64_t columns) {
+      RowWork work = rowwise(4096, columns);
+      work.reductions = 0;
+      return static_cast<double>(cost(work, chip).busy_of(Pipe::kVector).count());
+    };
+    return busy(2033) / busy(2048);  // as many registers
+  };
+  EXPECT_GT(step("ascend910b2"), 1.1);
+  EXPECT_DOUBLE_EQ(step("ascend950pr"), 1);
+}
+
 TEST(VectorCore, RowsThatDoNotFitAreReadAgainFromL2) {
   RowWork work = rowwise(56, 1 << 14);
   const KernelTime fits = cost(work, card());

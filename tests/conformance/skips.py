@@ -28,7 +28,7 @@ _STATISTICS = (
 )
 _STATISTICS_LINE = "torch/_decomp/decompositions.py:2130"
 _PRECISION = (
-    "for 16-bit floats torch's decomposition, which FakeTensorMode asks, gives statistics in float32 "
+    "for 16-bit floats torch's decomposition, which FakeTensorMode asks, gives float32 statistics "
     "on every device but the CPU; npu runs the CPU's kernel, which gives them in the input's dtype"
 )
 _LAYER_NORM_LINE = "torch/_refs/__init__.py:3505"

@@ -25,9 +25,11 @@ from tests.conformance.samples import NPU, Sample, same_meaning, seed
 
 # On the CPU, and only there, torch multiplies the inputs of all steps at once (FullLayer in
 # ATen/native/RNN.cpp) and composes the cells that accelerators fuse, so sums are rounded in another
-# order; second gradients are large enough to show it.
+# order. In second gradients terms cancel: against float64, single elements of the CPU's own float32
+# answer are off by 2e-3 of themselves (GRU), but by no more than 5e-6 of the tensor's largest
+# element; npu's by the same. So the difference is measured against that one.
 RECURRENT = {"GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell"}
-RECURRENT_TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
+ROUNDINGS = 128  # of the largest element, at most
 
 # LinearCrossEntropyLoss alone has 857 cases.
 CASES = 128
@@ -124,19 +126,35 @@ def _run_forward(info: Any, dtype: torch.dtype) -> Tally:
     return each(_cases(info, dtype, requires_grad=False), compare)
 
 
+def _roundings(x: torch.Tensor | None) -> float:
+    """So many roundings of the largest element of a tensor."""
+    if x is None or x.numel() == 0:
+        return 0.0
+    return ROUNDINGS * torch.finfo(x.dtype).eps * float(x.abs().max())
+
+
 def _run_backward(info: Any, dtype: torch.dtype, *, second: bool = False) -> Tally:
     def compare(case: Case) -> None:
         with cpu_side():
             expected = _gradients(case.cpu, case.arguments, second=second)
         got = _gradients(case.npu, case.npu_arguments, second=second)
-        recurrent = second and type(case.cpu).__name__ in RECURRENT
-        assert_same(got, expected, **(RECURRENT_TOLERANCE if recurrent else {}))
+        if second and type(case.cpu).__name__ in RECURRENT:
+            for one, other in zip(got, expected, strict=True):
+                assert_same(one, other, rtol=0.0, atol=_roundings(other))
+        else:
+            assert_same(got, expected)
 
     return each(_cases(info, dtype, requires_grad=True), compare)
 
 
 def _run_second(info: Any, dtype: torch.dtype) -> Tally:
     return _run_backward(info, dtype, second=True)
+
+
+def _initialised(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The entries that have values; those of lazy modules have none before the first call."""
+    uninitialised = torch.nn.parameter.UninitializedTensorMixin
+    return {name: x for name, x in state.items() if not isinstance(x, uninitialised)}
 
 
 def _run_moves(info: Any, dtype: torch.dtype) -> Tally:
@@ -148,12 +166,18 @@ def _run_moves(info: Any, dtype: torch.dtype) -> Tally:
         module.to(NPU)
         kept = [a is b for a, b in zip(module.parameters(), before, strict=True)]
         expect_equal("parameters that stayed the same objects", kept, [True] * len(before))
-        assert_same(dict(module.state_dict()), state)
+        known = _initialised(state)
+        assert_same(_initialised(dict(module.state_dict())), known)
         case.npu.load_state_dict(state)
         module.to("cpu")
-        torch.testing.assert_close(dict(module.state_dict()), state, rtol=0, atol=0, equal_nan=True)
+        back = _initialised(dict(module.state_dict()))
+        torch.testing.assert_close(back, known, rtol=0, atol=0, equal_nan=True)
 
     return each(_cases(info, dtype, requires_grad=False), compare)
+
+
+def _module_on_npu(value: Any) -> Any:
+    return copy.deepcopy(value).to(NPU) if isinstance(value, torch.nn.Module) else value
 
 
 def _run_made_on_npu(info: Any, dtype: torch.dtype) -> Tally:
@@ -164,8 +188,11 @@ def _run_made_on_npu(info: Any, dtype: torch.dtype) -> Tally:
 
         def make(device: str) -> Any:
             seed(2)
+            arguments = Sample(None, tuple(constructor.args), dict(constructor.kwargs))
+            if device == NPU:  # weights and layers that the module is made of
+                arguments = arguments.to_npu().map(_module_on_npu)
             with torch.device(device):
-                return info.module_cls(*constructor.args, **constructor.kwargs).state_dict()
+                return info.module_cls(*arguments.args, **arguments.kwargs).state_dict()
 
         with cpu_side():
             expected = dict(make("cpu"))

@@ -34,7 +34,8 @@ std::uint8_t encode_integer(float value, float most, Rounding rounding) {
 float decode_integer(std::uint8_t code, Element element) {
   // Shifted up and down again, the sign of 4 bits fills the upper half.
   if (element == Element::kInt8) return static_cast<std::int8_t>(code);
-  return static_cast<float>(static_cast<std::int8_t>(static_cast<std::uint8_t>(code << 4)) / 16);
+  const auto above = static_cast<std::int8_t>(static_cast<std::uint8_t>(code << 4));
+  return static_cast<float>(above >> 4);
 }
 
 std::uint8_t encode_one(float value, Element element, Rounding rounding) {

@@ -15,7 +15,8 @@ struct Grid {
 Grid grid_of(std::int32_t cores) {
   std::int32_t rows = static_cast<std::int32_t>(std::sqrt(static_cast<double>(cores)));
   while (rows > 1 && cores % rows != 0) --rows;
-  return {static_cast<double>(rows), static_cast<double>(cores / std::max(1, rows))};
+  const std::int32_t columns = cores / std::max(1, rows);
+  return {static_cast<double>(rows), static_cast<double>(columns)};
 }
 
 double grid_waves(double rows, double columns, Grid grid) {

@@ -13,7 +13,7 @@ Demand plan(const Work& work, const ChipSpec& chip) {
         if constexpr (std::is_same_v<std::decay_t<decltype(kind)>, NoWork>) {
           return Demand{};
         } else {
-          Demand demand = estimate(kind, chip);
+          const Demand demand = estimate(kind, chip);
           return chip.fidelity == Fidelity::kRoofline ? roofline_of(demand, chip) : demand;
         }
       },

@@ -81,12 +81,12 @@ Demand estimate(const RowWork& work, const ChipSpec& chip) {
   if (!kept) demand.read_bytes = swept;
   const double moved = (demand.read_bytes + demand.written_bytes) / plan.cores;
   const double tiles = std::max(1.0, moved / chip.vector_core.tile_bytes);
-  VectorPlan busiest{.cores = plan.cores,
-                     .read_bytes = swept,
-                     .written_bytes = demand.written_bytes,
-                     .memory_read = demand.read_bytes,
-                     .busiest_share = std::max(1.0, plan.waves * plan.cores / parts),
-                     .vector_seconds = vector_seconds(work, plan, tiles, chip)};
+  const VectorPlan busiest{.cores = plan.cores,
+                           .read_bytes = swept,
+                           .written_bytes = demand.written_bytes,
+                           .memory_read = demand.read_bytes,
+                           .busiest_share = std::max(1.0, plan.waves * plan.cores / parts),
+                           .vector_seconds = vector_seconds(work, plan, tiles, chip)};
   demand.vector_ops = busiest.vector_seconds / busiest.busiest_share * plan.cores *
                       vector_lanes(chip) * chip.clock_hz;
   demand.start_seconds += elements > 0 ? chip.vector_core.row_start_ns * kPerNs : 0;

@@ -75,10 +75,13 @@ constexpr std::size_t kMaxRunners = 1 + 3 * kStreamsPerPool;
 SharedBusy busy_of_shared(const model::KernelTime& time) {
   using model::Pipe;
   const auto busy = [&time](Pipe pipe) { return time.busy_of(pipe); };
-  base::SimTime cube = std::max({busy(Pipe::kCube), busy(Pipe::kMte1), busy(Pipe::kFixpipe)});
-  base::SimTime vector = std::max(busy(Pipe::kVector), busy(Pipe::kMte3));
-  base::SimTime& reader = busy(Pipe::kCube) > base::SimTime::zero() ? cube : vector;
-  reader = std::max(reader, busy(Pipe::kMte2));
+  // MTE2 reads for the cube where the kernel uses it, else for the vector core.
+  const bool for_cube = busy(Pipe::kCube) > base::SimTime::zero();
+  const base::SimTime none = base::SimTime::zero();
+  const base::SimTime cube = std::max({busy(Pipe::kCube), busy(Pipe::kMte1), busy(Pipe::kFixpipe),
+                                       for_cube ? busy(Pipe::kMte2) : none});
+  const base::SimTime vector =
+      std::max({busy(Pipe::kVector), busy(Pipe::kMte3), for_cube ? none : busy(Pipe::kMte2)});
   return {cube, vector, busy(Pipe::kL2), busy(Pipe::kHibl), busy(Pipe::kLink)};
 }
 

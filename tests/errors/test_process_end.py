@@ -40,10 +40,13 @@ ENDINGS = {
         "time.sleep(0.2)"
     ),
     "a daemon thread that waits after use": (
+        "used = threading.Event()\n"
         "def use_and_wait():\n"
         "    x + 1\n"
+        "    used.set()\n"
         "    threading.Event().wait()\n"
-        "threading.Thread(target=use_and_wait, daemon=True).start()"
+        "threading.Thread(target=use_and_wait, daemon=True).start()\n"
+        "used.wait()"
     ),
     "an open trace": "trace = torch_npu_sim.trace(); trace.__enter__()",
     "a destructor that computes": (

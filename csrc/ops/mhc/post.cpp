@@ -29,10 +29,6 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute
-bool given(const std::optional<at::Tensor>& tensor) {
-  return tensor.has_value() && tensor->defined();
-}
-
 void check_post(const char* op, const at::Tensor& x, const std::optional<at::Tensor>& h_res,
                 const at::Tensor& h_out, const at::Tensor& h_post) {
   const std::int64_t n = streams_of(op, x);

@@ -63,10 +63,6 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute
-bool given(const std::optional<at::Tensor>& tensor) {
-  return tensor.has_value() && tensor->defined();
-}
-
 // Widths of the three parts of h_mix; the third is 0 in the form without a mixing matrix.
 struct Parts {
   std::int64_t n = 0;

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 FAILED = pytest.StashKey[bool]()
 
+InThreads = Callable[[int, Callable[[int], None]], None]
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -101,5 +103,32 @@ def run_python(tmp_path: Path) -> RunPython:
             timeout=120,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def in_threads() -> InThreads:
+    """Runs work(0), work(1) and so on at the same time; raises what one of them raised."""
+
+    def run(count: int, work: Callable[[int], None]) -> None:
+        errors: list[BaseException] = []
+        meet = threading.Barrier(count)
+
+        def guarded(index: int) -> None:
+            meet.wait()
+            try:
+                work(index)
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=guarded, args=(index,)) for index in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=120)
+        assert not any(thread.is_alive() for thread in threads)
+        if errors:
+            raise errors[0]
 
     return run

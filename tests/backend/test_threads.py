@@ -1,38 +1,14 @@
 """Threads: values, counts and gradients are right whatever runs beside them."""
 
 import gc
-import threading
-from collections.abc import Callable
 
 import pytest
 import torch
 
 
-def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Runs work(0), work(1) and so on at the same time; raises what one of them raised."""
-    errors: list[BaseException] = []
-    meet = threading.Barrier(count)
-
-    def guarded(index: int) -> None:
-        meet.wait()
-        try:
-            work(index)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(index,)) for index in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-    assert not any(thread.is_alive() for thread in threads)
-    if errors:
-        raise errors[0]
-
-
 @pytest.mark.parametrize("count", [2, 8])
 @pytest.mark.parametrize("devices", [1, 2])
-def test_forward_and_backward_equal_the_cpu_s_in_every_thread(count, devices):
+def test_forward_and_backward_equal_the_cpu_s_in_every_thread(count, devices, in_threads):
     def work(index: int) -> None:
         start = torch.randn(16, 16, generator=torch.Generator().manual_seed(index))
         grads = []
@@ -46,7 +22,7 @@ def test_forward_and_backward_equal_the_cpu_s_in_every_thread(count, devices):
     in_threads(count, work)
 
 
-def test_memory_counts_are_exact_after_threads():
+def test_memory_counts_are_exact_after_threads(in_threads):
     gc.collect()
     before = torch.npu.memory_allocated()
 
@@ -62,14 +38,14 @@ def test_memory_counts_are_exact_after_threads():
     assert torch.npu.memory_allocated() == before
 
 
-def test_tensors_freed_in_another_thread_are_freed():
+def test_tensors_freed_in_another_thread_are_freed(in_threads):
     before = torch.npu.memory_allocated()
     shelf = [torch.ones(1000, device="npu") for _ in range(64)]
     in_threads(4, lambda _: [shelf.pop() for _ in range(16)] and None)
     assert torch.npu.memory_allocated() == before
 
 
-def test_peaks_with_threads_are_between_what_lives_and_all_together():
+def test_peaks_with_threads_are_between_what_lives_and_all_together(in_threads):
     torch.npu.reset_peak_memory_stats()
     before = torch.npu.memory_allocated()
 
@@ -84,7 +60,7 @@ def test_peaks_with_threads_are_between_what_lives_and_all_together():
     assert torch.npu.memory_allocated() == before
 
 
-def test_threads_with_streams_of_their_own_get_right_values():
+def test_threads_with_streams_of_their_own_get_right_values(in_threads):
     x = torch.randn(64, 64, device="npu")
     expected = (x @ x).cpu()
 
@@ -96,7 +72,7 @@ def test_threads_with_streams_of_their_own_get_right_values():
     in_threads(4, work)
 
 
-def test_simulated_time_never_runs_backwards_in_a_thread():
+def test_simulated_time_never_runs_backwards_in_a_thread(in_threads):
     from torch_npu_sim import _C
 
     def work(_: int) -> None:
@@ -110,7 +86,7 @@ def test_simulated_time_never_runs_backwards_in_a_thread():
     in_threads(4, work)
 
 
-def test_seeded_generators_of_threads_do_not_mix():
+def test_seeded_generators_of_threads_do_not_mix(in_threads):
     expected = [torch.randn(32, generator=torch.Generator().manual_seed(i)) for i in range(4)]
 
     def work(index: int) -> None:

@@ -1,42 +1,12 @@
 """Fixtures of the room: threads that meet, counts that must come back."""
 
 import gc
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 from torch_npu_sim import _C
-
-InThreads = Callable[[int, Callable[[int], None]], None]
-
-
-@pytest.fixture
-def in_threads() -> InThreads:
-    """Runs work(0), work(1) and so on at the same time; raises what one of them raised."""
-
-    def run(count: int, work: Callable[[int], None]) -> None:
-        errors: list[BaseException] = []
-        meet = threading.Barrier(count)
-
-        def guarded(index: int) -> None:
-            meet.wait()
-            try:
-                work(index)
-            except BaseException as error:
-                errors.append(error)
-
-        threads = [threading.Thread(target=guarded, args=(index,)) for index in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(timeout=100)
-        assert not any(thread.is_alive() for thread in threads)
-        if errors:
-            raise errors[0]
-
-    return run
 
 
 def counts() -> tuple[int, ...]:

@@ -1,5 +1,5 @@
 // One finished operator call as a describer sees it: arguments and results in schema order.
-// Describers read shapes, dtypes and strides; never values.
+// Describers read shapes, dtypes and strides; of values only lengths and counts (values.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>

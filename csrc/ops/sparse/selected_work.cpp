@@ -1,0 +1,36 @@
+#include "ops/sparse/selected_work.h"
+
+#include <algorithm>
+
+#include "aten/describe/operands.h"
+
+namespace npu_sim::ops {
+
+model::Work selected_work(const aten::Call& call, const SpanArguments& where,
+                          const SelectedSizes& sizes) {
+  const Spans spans = spans_of(call, where);
+  const std::int64_t blocks = aten::size_along(aten::tensor_at(call, sizes.indices), -1);
+  const std::int64_t most = blocks * std::max<std::int64_t>(1, sizes.block_size);
+  const std::int64_t mode = aten::integer_at(call, sizes.sparse_mode, 3);
+  std::int64_t queries = 0;
+  std::int64_t keys = 0;
+  for (std::size_t s = 0; s < spans.queries.size(); ++s) {
+    queries += spans.queries[s];
+    for (std::int64_t i = 0; i < spans.queries[s]; ++i) {
+      keys += std::min(most, visible(mode, spans.keys[s], spans.queries[s], i));
+    }
+  }
+  return model::AttentionWork{.batch = queries,
+                              .q_heads = aten::size_along(aten::tensor_at(call, 0), -2),
+                              .kv_heads = 1,
+                              .q_len = 1,
+                              .kv_len = aten::ratio(keys, queries),
+                              .qk_dim = sizes.qk_dim,
+                              .v_dim = sizes.v_dim,
+                              .format = sizes.format,
+                              .backward = sizes.backward,
+                              .v_in_k = true,
+                              .kv_block = sizes.block_size};
+}
+
+}  // namespace npu_sim::ops

@@ -21,7 +21,7 @@ model::Work selected_work(const aten::Call& call, const SpanArguments& where,
     }
   }
   return model::AttentionWork{.batch = queries,
-                              .q_heads = aten::size_along(aten::tensor_at(call, 0), -2),
+                              .q_heads = aten::size_along(aten::tensor_at(call, sizes.query), -2),
                               .kv_heads = 1,
                               .q_len = 1,
                               .kv_len = aten::ratio(keys, queries),

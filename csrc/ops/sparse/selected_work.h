@@ -7,6 +7,7 @@
 namespace npu_sim::ops {
 
 struct SelectedSizes {
+  std::size_t query = 0;        // the argument whose heads look
   std::size_t indices = 0;      // the argument with the chosen blocks
   std::size_t sparse_mode = 0;  // the argument
   std::int64_t block_size = 1;  // tokens a block

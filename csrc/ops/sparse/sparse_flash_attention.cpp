@@ -121,9 +121,9 @@ void check_ropes(const Operands& on) {
   query_sizes.back() = width;
   key_sizes.back() = width;
   TORCH_CHECK_VALUE(on.query_rope.sizes() == query_sizes, on.op, ": expected query_rope of ",
-                    query_sizes, ", got ", on.query_rope.sizes());
-  TORCH_CHECK_VALUE(on.key_rope.sizes() == key_sizes, on.op, ": expected key_rope of ", key_sizes,
-                    ", got ", on.key_rope.sizes());
+                    at::IntArrayRef(query_sizes), ", got ", on.query_rope.sizes());
+  TORCH_CHECK_VALUE(on.key_rope.sizes() == key_sizes, on.op, ": expected key_rope of ",
+                    at::IntArrayRef(key_sizes), ", got ", on.key_rope.sizes());
 }
 
 void check_dtypes(const Operands& on) {
@@ -369,7 +369,7 @@ Five sparse_flash_attention_grad(
                     d_out.sizes(), " and ", out.sizes());
   const std::vector<std::int64_t> sizes = statistics_sizes(query);
   TORCH_CHECK_VALUE(softmax_max.sizes() == sizes && softmax_sum.sizes() == sizes, on.op,
-                    ": expected softmax_max and softmax_sum of ", sizes, ", got ",
+                    ": expected softmax_max and softmax_sum of ", at::IntArrayRef(sizes), ", got ",
                     softmax_max.sizes(), " and ", softmax_sum.sizes(),
                     "; call npu_sparse_flash_attention with return_softmax_lse=True");
   const bool has_value = value.has_value() && value->defined();

@@ -170,7 +170,7 @@ Heads heads_of(const Job& job) {
 
 using Three = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
-// Results that is_output_qkv does not ask for are empty here; the real operator leaves them None.
+// Results that is_output_qkv does not ask for are undefined (None).
 Three run(const Job& job, const Targets& to, std::string_view cache_mode, bool outputs) {
   TORCH_CHECK_VALUE(cache_mode == "PA_NZ", kOp,
                     ": expected cache_mode PA_NZ, the only one of the card, got ", cache_mode);
@@ -178,10 +178,10 @@ Three run(const Job& job, const Targets& to, std::string_view cache_mode, bool o
   check_targets(job, to);
   const auto options = job.qkv.options();
   const auto shape = [&](std::size_t part) {
-    return outputs ? std::vector{job.tokens(), job.heads[part] * job.width()}
-                   : std::vector<std::int64_t>{0};
+    return std::vector{job.tokens(), job.heads[part] * job.width()};
   };
   if (job.qkv.is_meta()) {
+    if (!outputs) return {};
     return {at::empty(shape(0), options), at::empty(shape(1), options),
             at::empty(shape(2), options)};
   }
@@ -189,7 +189,7 @@ Three run(const Job& job, const Targets& to, std::string_view cache_mode, bool o
   to.q_out.copy_(heads.q.flatten(1));
   put(job, "k_cache", heads.k, to.k_cache, to.k);
   put(job, "v_cache", heads.v, to.v_cache, to.v);
-  if (!outputs) return {at::empty({0}, options), at::empty({0}, options), at::empty({0}, options)};
+  if (!outputs) return {};
   const auto out = [&](const at::Tensor& x) { return x.flatten(1).to(options.dtype()); };
   return {out(heads.q), out(heads.k), out(heads.v)};
 }

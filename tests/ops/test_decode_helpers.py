@@ -59,9 +59,7 @@ def test_mrope_turns_by_the_positions_of_each_section(
 def test_mrope_refuses_a_position_beyond_its_cache() -> None:
     x = torch.ones(2, HEAD)
     with pytest.raises(IndexError, match=r"npu_mrope: expected positions in \[0, 4\)"):
-        torch_npu_sim.npu_mrope(
-            *on_npu((torch.tensor([0, 4]), x, x, torch.ones(4, ROTARY))), HEAD
-        )
+        torch_npu_sim.npu_mrope(*on_npu((torch.tensor([0, 4]), x, x, torch.ones(4, ROTARY))), HEAD)
 
 
 def test_mrope_refuses_sections_that_do_not_fill_the_cache() -> None:
@@ -112,5 +110,11 @@ def test_a_step_beyond_the_block_table_is_an_index_error() -> None:
     cards = [torch.full((1,), 8).npu() for _ in range(4)]
     with pytest.raises(IndexError, match="expected block_tables with an entry 2, got 2"):
         torch_npu_sim.npu_advance_step_flashattn(
-            cards[0], torch.ones(1, 1).long().npu(), *cards[1:], torch.ones(1, 2).long().npu(), 1, 1, 4
+            cards[0],
+            torch.ones(1, 1).long().npu(),
+            *cards[1:],
+            torch.ones(1, 2).long().npu(),
+            1,
+            1,
+            4,
         )

@@ -63,7 +63,10 @@ def assert_gradients(got: Any, x: Tensors, seen: torch.Tensor) -> None:
     for name, card in zip(names, got, strict=False):
         want = leaves[name].grad
         torch.testing.assert_close(
-            card.cpu().float().view(want.shape), want, rtol=2e-2, atol=2e-2 * float(want.abs().max())
+            card.cpu().float().view(want.shape),
+            want,
+            rtol=2e-2,
+            atol=2e-2 * float(want.abs().max()),
         )
 
 

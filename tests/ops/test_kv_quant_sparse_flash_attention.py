@@ -57,9 +57,7 @@ def test_keys_are_unpacked_and_attended_to(layout: str, dtype: torch.dtype) -> N
     out = torch_npu_sim.npu_kv_quant_sparse_flash_attention(
         *on_npu(args), SCALE, 2, 2, **on_npu(kwargs)
     )
-    torch.testing.assert_close(
-        out.cpu().float().view(want.shape), want, rtol=1e-2, atol=1e-2
-    )
+    torch.testing.assert_close(out.cpu().float().view(want.shape), want, rtol=1e-2, atol=1e-2)
     assert_meta_agrees(
         torch.ops.npu.npu_kv_quant_sparse_flash_attention, *args, SCALE, 2, 2, **kwargs
     )

@@ -167,7 +167,11 @@ def test_the_form_with_v_normalises_the_whole_row() -> None:
             ValueError,
             "expected k_rope_scale for a cache of Char",
         ),
-        ({"ckv_cache": torch.ones(BLOCKS, TOKENS, 1, 3)}, ValueError, "expected ckv_cache of 4 axes"),
+        (
+            {"ckv_cache": torch.ones(BLOCKS, TOKENS, 1, 3)},
+            ValueError,
+            "expected ckv_cache of 4 axes",
+        ),
     ],
 )
 def test_a_wrong_argument_is_named(

@@ -22,9 +22,7 @@ def chosen(
     query: torch.Tensor, key: torch.Tensor, weights: torch.Tensor, count: int, mode: int
 ) -> torch.Tensor:
     scores = sparse.index_scores(query, key, weights)
-    limits = [
-        sparse.causal_limit(mode, len(key), len(query), i) for i in range(len(query))
-    ]
+    limits = [sparse.causal_limit(mode, len(key), len(query), i) for i in range(len(query))]
     rows = [sparse.top_positions(s, count, n) for s, n in zip(scores, limits, strict=True)]
     return torch.tensor(rows, dtype=torch.int32).view(len(query), 1, count)
 
@@ -44,9 +42,7 @@ def test_a_query_gets_the_keys_of_highest_score(
     assert torch.equal(indices.cpu(), torch.stack([chosen(*p, count, mode) for p in parts]))
     assert indices.dtype == torch.int32
     assert values.shape == (0,)
-    assert_meta_agrees(
-        torch.ops.npu.npu_lightning_indexer, query, key, weights, sparse_count=count
-    )
+    assert_meta_agrees(torch.ops.npu.npu_lightning_indexer, query, key, weights, sparse_count=count)
 
 
 @pytest.mark.parametrize("key_layout", ["TND", "PA_BSND"])

@@ -156,7 +156,9 @@ def test_keys_go_where_the_cache_mode_says(cache_mode: str, flat: bool) -> None:
         lengths = [17, 3] if flat else [10, 10]
         first = [pages[:2], pages[2:]] if flat else [pages[:1], pages[1:]]
         slots = [
-            int(first[s][i // PAGE]) * PAGE + i % PAGE for s, n in enumerate(lengths) for i in range(n)
+            int(first[s][i // PAGE]) * PAGE + i % PAGE
+            for s, n in enumerate(lengths)
+            for i in range(n)
         ]
         kwargs["cache_index"] = pages if flat else pages.view(2, 1)
         if flat:
@@ -210,7 +212,11 @@ def test_a_quantised_query_has_a_scale_a_token_and_head(mode: int) -> None:
     assert_near(query.cpu().float() * query_scale.cpu(), want["query"], 7e-2)
     assert_near(query_rope.cpu().float() * query_scale.cpu() / factor, want["query_rope"])
     stored = cached(caches[0], index).float()
-    assert_near(stored, (want["latent"] * factor).clamp(-448 if mode > 2 else -128, 448 if mode > 2 else 127), 7e-2)
+    assert_near(
+        stored,
+        (want["latent"] * factor).clamp(-448 if mode > 2 else -128, 448 if mode > 2 else 127),
+        7e-2,
+    )
 
 
 @pytest.mark.parametrize("mode", [1, 2, 3])
@@ -243,7 +249,10 @@ def test_tiles_of_a_key_lie_together_with_rope_and_scales(mode: int) -> None:
 def test_a_cache_by_channel_is_int8() -> None:
     given, scales, values = quantise(bf16_operands((4,)), 1)
     caches, index = new_caches(torch.int8, torch.int8), torch.arange(4)
-    factors = {"quant_scale_ckv": torch.rand(1, LATENT) * 20, "quant_scale_ckr": torch.rand(1, ROPE)}
+    factors = {
+        "quant_scale_ckv": torch.rand(1, LATENT) * 20,
+        "quant_scale_ckr": torch.rand(1, ROPE),
+    }
     call(
         torch_npu_sim.npu_mla_prolog_v3,
         given,
@@ -337,6 +346,4 @@ def test_a_weight_of_another_width_is_named() -> None:
     given = bf16_operands((4,))
     given["keys"] = given["keys"][:, :-2].contiguous()
     with pytest.raises(ValueError, match=r"weight_dkv_kr of \[128, 320\], got \[128, 318\]"):
-        call(
-            torch_npu_sim.npu_mla_prolog_v3, given, {}, new_caches(), cache_index=torch.arange(4)
-        )
+        call(torch_npu_sim.npu_mla_prolog_v3, given, {}, new_caches(), cache_index=torch.arange(4))

@@ -86,9 +86,7 @@ def test_scatter_and_gather_are_inverse() -> None:
 @pytest.mark.parametrize("fractal", [True, False])
 def test_gather_counts_from_running_sums_and_whole_blocks_of_offset(fractal: bool) -> None:
     cache = torch.randn(BLOCKS, TOKENS, HEADS, WIDTH)
-    stored = (
-        cache.view(BLOCKS, TOKENS, -1, 8).transpose(1, 2).contiguous() if fractal else cache
-    )
+    stored = cache.view(BLOCKS, TOKENS, -1, 8).transpose(1, 2).contiguous() if fractal else cache
     table = torch.tensor([[0, 2, 1]]).int()
     out = [torch.full((22, HEADS, WIDTH), 7.0).npu() for _ in range(2)]
     torch_npu_sim.npu_gather_pa_kv_cache(

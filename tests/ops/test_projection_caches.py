@@ -53,9 +53,9 @@ def test_heads_are_normalised_rotated_and_stored_in_fractals(
     )
     x = qkv.float().view(tokens, -1, WIDTH)
     parts = x.split(heads, 1)
-    want = [
-        turn(reference.rms_norm(parts[i], gammas[i], 1e-6), cos, sin) for i in range(2)
-    ] + [parts[2]]
+    want = [turn(reference.rms_norm(parts[i], gammas[i], 1e-6), cos, sin) for i in range(2)] + [
+        parts[2]
+    ]
     assert_equal(q, want[0].flatten(1).half())
     for cache, values, name in zip((k_cache, v_cache), want[1:], scales, strict=True):
         if quantises:

@@ -172,9 +172,7 @@ def test_the_gradient_is_autograds(layout: str) -> None:
     for name in names:
         grads = [s[name].grad for s in leaves]
         expected = torch.stack(grads) if layout == "BSND" else torch.cat(grads)
-        torch.testing.assert_close(
-            cards[name].grad.cpu().float(), expected, rtol=2e-2, atol=1e-2
-        )
+        torch.testing.assert_close(cards[name].grad.cpu().float(), expected, rtol=2e-2, atol=1e-2)
 
 
 def test_the_gradient_needs_the_statistics() -> None:

@@ -40,25 +40,15 @@ model::Work dense_part(const aten::Call& call, SpanArguments where, std::size_t 
                        const Part& part) {
   where.query = part.query;
   where.key = part.key;
-  const Spans spans = spans_of(call, where);
-  const auto sequences = std::max<std::int64_t>(1, std::ssize(spans.queries));
-  std::int64_t queries = 0;
-  std::int64_t keys = 0;
-  for (const std::int64_t length : spans.queries) queries += length;
-  for (const std::int64_t length : spans.keys) keys += length;
   const at::Tensor& query = call.argument(part.query);
   const at::Tensor& rope = aten::tensor_at(call, part.rope);
-  return model::AttentionWork{
-      .batch = sequences,
-      .q_heads = aten::size_along(query, -2),
-      .kv_heads = aten::size_along(call.argument(part.key), -2),
-      .q_len = queries / sequences,
-      .kv_len = keys / sequences,
-      .qk_dim = aten::size_along(query, -1) + (rope.defined() ? aten::size_along(rope, -1) : 0),
-      .v_dim = 0,
-      .format = aten::format_of(query),
-      .causal = aten::integer_at(call, mode, 3) == 3,
-      .backward = part.backward};
+  model::AttentionWork work = even_work(spans_of(call, where), aten::integer_at(call, mode, 3));
+  work.q_heads = aten::size_along(query, -2);
+  work.kv_heads = aten::size_along(call.argument(part.key), -2);
+  work.qk_dim = aten::size_along(query, -1) + (rope.defined() ? aten::size_along(rope, -1) : 0);
+  work.format = aten::format_of(query);
+  work.backward = part.backward;
+  return work;
 }
 constexpr std::size_t kNone = 99;
 constexpr SpanArguments kLse{

@@ -14,6 +14,7 @@
 #include "ops/host_kernel.h"
 #include "ops/precision.h"
 #include "ops/sparse/index_scores.h"
+#include "ops/sparse/selected_work.h"
 #include "ops/sparse/sequences.h"
 
 namespace npu_sim::ops {
@@ -21,45 +22,26 @@ namespace {
 
 // --- work: the products of all heads with the visible keys, scores never leaving the chip (an
 // attention without values), and a selection in each query's scores.
-struct Chosen {
-  std::int64_t queries = 0;  // of all sequences
-  std::int64_t keys = 0;     // of the average sequence
-  std::int64_t sequences = 1;
-};
-
-Chosen chosen_of(const Spans& spans) {
-  Chosen chosen{.sequences = std::max<std::int64_t>(1, std::ssize(spans.queries))};
-  for (const std::int64_t length : spans.queries) chosen.queries += length;
-  for (const std::int64_t length : spans.keys) chosen.keys += length;
-  chosen.keys /= chosen.sequences;
-  return chosen;
-}
-
 template <SpanArguments where, std::size_t sparse_mode>
 model::Work score_work(const aten::Call& call) {
-  const Chosen chosen = chosen_of(spans_of(call, where));
   const at::Tensor& query = call.argument(0);
+  model::AttentionWork work =
+      even_work(spans_of(call, where), aten::integer_at(call, sparse_mode, 3));
+  work.q_heads = aten::size_along(query, -2);
+  work.qk_dim = aten::size_along(query, -1);
+  work.format = aten::format_of(query);
   const bool paged = text_at(call, where.key_layout, "") == "PA_BSND";
-  return model::AttentionWork{
-      .batch = chosen.sequences,
-      .q_heads = aten::size_along(query, -2),
-      .kv_heads = 1,
-      .q_len = chosen.queries / chosen.sequences,
-      .kv_len = chosen.keys,
-      .qk_dim = aten::size_along(query, -1),
-      .v_dim = 0,
-      .format = aten::format_of(query),
-      .causal = aten::integer_at(call, sparse_mode, 3) == 3,
-      .kv_block = paged ? aten::size_along(call.argument(1), 1) : 0,
-  };
+  work.kv_block = paged ? aten::size_along(call.argument(1), 1) : 0;
+  return work;
 }
 
-template <SpanArguments where, std::size_t sparse_count>
+template <SpanArguments where, std::size_t sparse_count, std::size_t sparse_mode>
 model::Work selection_work(const aten::Call& call) {
-  const Chosen chosen = chosen_of(spans_of(call, where));
-  return model::SortWork{.rows = chosen.queries,
-                         .columns = chosen.keys,
-                         .k = std::min(aten::integer_at(call, sparse_count, 2048), chosen.keys),
+  const model::AttentionWork scores =
+      even_work(spans_of(call, where), aten::integer_at(call, sparse_mode, 3));
+  return model::SortWork{.rows = scores.batch * scores.q_len,
+                         .columns = scores.kv_len,
+                         .k = std::min(aten::integer_at(call, sparse_count, 2048), scores.kv_len),
                          .format = model::Format::kFp32,
                          .written = aten::bytes_of(call.result(0))};
 }
@@ -68,8 +50,8 @@ constexpr SpanArguments kSpans{
     .query_lengths = 3, .key_lengths = 4, .query_layout = 6, .key_layout = 7, .block_table = 5};
 constexpr SpanArguments kQuantSpans{
     .query_lengths = 7, .key_lengths = 8, .query_layout = 10, .key_layout = 11, .block_table = 9};
-constexpr aten::Describer kSelection[] = {selection_work<kSpans, 8>};
-constexpr aten::Describer kQuantSelection[] = {selection_work<kQuantSpans, 12>};
+constexpr aten::Describer kSelection[] = {selection_work<kSpans, 8, 9>};
+constexpr aten::Describer kQuantSelection[] = {selection_work<kQuantSpans, 12, 13>};
 constexpr aten::Entry kEntries[] = {
     {"npu_lightning_indexer", score_work<kSpans, 9>, kSelection},
     {"npu_quant_lightning_indexer", score_work<kQuantSpans, 13>, kQuantSelection},

@@ -33,4 +33,26 @@ model::Work selected_work(const aten::Call& call, const SpanArguments& where,
                               .kv_block = sizes.block_size};
 }
 
+model::AttentionWork even_work(const Spans& spans, std::int64_t sparse_mode) {
+  std::int64_t sequences = 0;
+  std::int64_t queries = 0;
+  std::int64_t scores = 0;
+  bool even = true;
+  for (std::size_t s = 0; s < spans.queries.size(); ++s) {
+    even = even && spans.queries[s] == spans.queries[0] && spans.keys[s] == spans.keys[0];
+    if (spans.queries[s] == 0 || spans.keys[s] == 0) continue;
+    ++sequences;
+    queries += spans.queries[s];
+    for (std::int64_t i = 0; i < spans.queries[s]; ++i) {
+      scores += visible(sparse_mode, spans.keys[s], spans.queries[s], i);
+    }
+  }
+  model::AttentionWork work{.batch = sequences, .kv_heads = 1};
+  if (sequences == 0) return work;
+  work.q_len = (queries + sequences - 1) / sequences;
+  work.kv_len = even ? spans.keys[0] : aten::ratio(scores, queries);
+  work.causal = even && sparse_mode == 3;
+  return work;
+}
+
 }  // namespace npu_sim::ops

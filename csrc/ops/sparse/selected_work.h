@@ -21,4 +21,9 @@ struct SelectedSizes {
 [[nodiscard]] model::Work selected_work(const aten::Call& call, const SpanArguments& where,
                                         const SelectedSizes& sizes);
 
+// Attention of all queries to all keys that they may see, of any lengths: sequences, q_len, kv_len
+// and causal of a work whose sizes are even. Sequences of different lengths are taken as those of
+// the same number of scores.
+[[nodiscard]] model::AttentionWork even_work(const Spans& spans, std::int64_t sparse_mode);
+
 }  // namespace npu_sim::ops

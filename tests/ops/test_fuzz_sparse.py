@@ -1,4 +1,4 @@
-"""Random calls of caches and sparse attention: the right values, or an error that names the operator."""
+"""Random calls of caches and sparse attention: right values, or an error naming the operator."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +29,7 @@ WRONG: list[Any] = [
     torch.ones(1, 1, 1, 1).to(torch.float8_e4m3fn),
     torch.tensor(True),
 ]
+NUMBERS = (-1, 0, 3, 1 << 40, -(1 << 63))
 ERRORS = (ValueError, TypeError, IndexError, NotImplementedError, RuntimeError)
 
 
@@ -290,14 +291,28 @@ def test_the_small_call_is_valid(name: str) -> None:
     getattr(torch_npu_sim, name)(*on_npu(args), **on_npu(kwargs))
 
 
+def spoiled_calls(name: str) -> list[tuple[list[Any], dict[str, Any]]]:
+    """Returns the valid call with one argument exchanged, for every argument and wrong value."""
+    args, kwargs = valid_calls()[name]
+    calls = []
+    for place, argument in enumerate(args):
+        wrongs = WRONG if isinstance(argument, torch.Tensor) else NUMBERS
+        if isinstance(argument, list):
+            wrongs = [[0, 0, 0], [-1, 2], [1 << 40] * len(argument)]
+        for wrong in wrongs if not isinstance(argument, float) else ():
+            calls.append(([wrong if i == place else a for i, a in enumerate(args)], kwargs))
+    for key, argument in kwargs.items():
+        wrongs = WRONG if isinstance(argument, torch.Tensor) else NUMBERS
+        wrongs = ["?", ""] if isinstance(argument, str) else wrongs
+        calls += [(args, kwargs | {key: wrong}) for wrong in wrongs if argument is not None]
+    return calls
+
+
 @pytest.mark.parametrize("name", sorted(valid_calls()))
 def test_a_spoiled_argument_is_an_error_of_the_operator_or_taken(name: str) -> None:
-    args, kwargs = valid_calls()[name]
     op: Callable[..., Any] = getattr(torch_npu_sim, name)
-    spoiled = [(i, w) for i, a in enumerate(args) if isinstance(a, torch.Tensor) for w in WRONG]
-    for place, wrong in spoiled:
-        changed = [wrong if i == place else a for i, a in enumerate(args)]
+    for args, kwargs in spoiled_calls(name):
         try:
-            op(*on_npu(changed), **on_npu(kwargs))
+            op(*on_npu(args), **on_npu(kwargs))
         except ERRORS as error:
-            assert name.removesuffix("_functional") in str(error), (place, wrong.shape, str(error))
+            assert name in str(error), (args, kwargs, str(error))

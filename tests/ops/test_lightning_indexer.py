@@ -144,7 +144,8 @@ def test_the_gradient_reaches_query_key_and_weights() -> None:
     ("change", "error", "text"),
     [
         ({"sparse_mode": 1}, ValueError, "expected sparse_mode 0 .* or 3 .* got 1"),
-        ({"sparse_count": 0}, ValueError, "expected a positive sparse_count"),
+        ({"sparse_count": 0}, ValueError, r"expected sparse_count in \[1, 8192\], got 0"),
+        ({"sparse_count": 1 << 40}, ValueError, r"expected sparse_count in \[1, 8192\]"),
         ({"layout_key": "TND"}, ValueError, "expected a key layout of BSND"),
         ({"layout_query": "BNSD"}, ValueError, "expected layout_query BSND or TND, got BNSD"),
         ({"pre_tokens": 5}, ValueError, "expected pre_tokens and next_tokens"),

@@ -1,4 +1,4 @@
-"""What the kernels of caches and sparse attention ask of the machine: real volumes, not whole caches."""
+"""Works of caches and sparse attention: real volumes, not whole caches."""
 
 from collections.abc import Callable
 

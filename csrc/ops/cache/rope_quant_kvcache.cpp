@@ -69,22 +69,7 @@ struct Options {
   std::string_view cache_mode;
 };
 
-void check(Job& job, const Options& options) {
-  TORCH_CHECK_VALUE(options.cache_mode == "contiguous" || options.cache_mode == "page", job.op,
-                    ": expected cache_mode 'contiguous' or 'page', got '", options.cache_mode, "'");
-  job.paged = options.cache_mode == "page";
-  TORCH_CHECK_VALUE(options.layout == "BSND", job.op, ": expected input_layout BSND, got ",
-                    options.layout);
-  TORCH_CHECK_NOT_IMPLEMENTED(job.quant_mode == 0, job.op,
-                              ": quant_mode 1 (dynamic) is not built yet");
-  TORCH_CHECK_VALUE(job.x.dim() == 2 || job.x.dim() == 3, job.op,
-                    ": expected x of 2 or 3 axes, got ", job.x.sizes());
-  TORCH_CHECK_VALUE(job.k_cache.dim() == 4 && job.v_cache.sizes() == job.k_cache.sizes(), job.op,
-                    ": expected k_cache and v_cache of 4 axes and one shape, got ",
-                    job.k_cache.sizes(), " and ", job.v_cache.sizes());
-  TORCH_CHECK_TYPE(job.k_cache.scalar_type() == at::kChar && job.v_cache.scalar_type() == at::kChar,
-                   job.op, ": expected caches of int8, got ", job.k_cache.scalar_type(), " and ",
-                   job.v_cache.scalar_type());
+void check_sizes(const Job& job) {
   const std::int64_t width = job.width();
   const std::int64_t kv = job.kv_heads() * width;
   TORCH_CHECK_VALUE(width > 0 && width % 2 == 0 && job.splits.size() == 3 && job.splits[0] >= 0 &&
@@ -105,6 +90,25 @@ void check(Job& job, const Options& options) {
   TORCH_CHECK_VALUE(job.paged || job.k_cache.size(0) == job.x.size(0), job.op,
                     ": expected caches of ", job.x.size(0), " sequences, got ",
                     job.k_cache.sizes());
+}
+
+void check(Job& job, const Options& options) {
+  TORCH_CHECK_VALUE(options.cache_mode == "contiguous" || options.cache_mode == "page", job.op,
+                    ": expected cache_mode 'contiguous' or 'page', got '", options.cache_mode, "'");
+  job.paged = options.cache_mode == "page";
+  TORCH_CHECK_VALUE(options.layout == "BSND", job.op, ": expected input_layout BSND, got ",
+                    options.layout);
+  TORCH_CHECK_NOT_IMPLEMENTED(job.quant_mode == 0, job.op,
+                              ": quant_mode 1 (dynamic) is not built yet");
+  TORCH_CHECK_VALUE(job.x.dim() == 2 || job.x.dim() == 3, job.op,
+                    ": expected x of 2 or 3 axes, got ", job.x.sizes());
+  TORCH_CHECK_VALUE(job.k_cache.dim() == 4 && job.v_cache.sizes() == job.k_cache.sizes(), job.op,
+                    ": expected k_cache and v_cache of 4 axes and one shape, got ",
+                    job.k_cache.sizes(), " and ", job.v_cache.sizes());
+  TORCH_CHECK_TYPE(job.k_cache.scalar_type() == at::kChar && job.v_cache.scalar_type() == at::kChar,
+                   job.op, ": expected caches of int8, got ", job.k_cache.scalar_type(), " and ",
+                   job.v_cache.scalar_type());
+  check_sizes(job);
 }
 
 // --- compute

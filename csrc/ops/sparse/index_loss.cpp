@@ -13,6 +13,32 @@ namespace {
 
 constexpr double kLeast = 1e-8;  // below it a probability's logarithm is taken as of this
 
+void check_sizes(const LossOperands& on) {
+  const std::int64_t axes = on.query.dim();
+  const std::int64_t heads = on.query.size(-2);
+  const std::int64_t key_heads = on.key.size(-2);
+  TORCH_CHECK_VALUE(heads % key_heads == 0 && on.key.size(-1) == on.query.size(-1), on.op,
+                    ": expected key of query's width and of heads that divide its ", heads,
+                    ", got ", on.key.sizes());
+  TORCH_CHECK_VALUE(on.key_index.size(-2) == 1 && on.key_index.size(-1) == on.query_index.size(-1),
+                    on.op, ": expected key_index of one head as wide as query_index's ",
+                    on.query_index.size(-1), ", got ", on.key_index.sizes());
+  const auto tokens = [axes](const at::Tensor& x) { return x.sizes().slice(0, axes - 2); };
+  TORCH_CHECK_VALUE(
+      tokens(on.query) == tokens(on.query_index) && tokens(on.key) == tokens(on.key_index), on.op,
+      ": expected query_index and key_index of the tokens of query ", on.query.sizes(), " and key ",
+      on.key.sizes(), ", got ", on.query_index.sizes(), " and ", on.key_index.sizes());
+  TORCH_CHECK_VALUE(on.weights.sizes() == on.query_index.sizes().slice(0, axes - 1), on.op,
+                    ": expected weights of ", on.query_index.sizes().slice(0, axes - 1), ", got ",
+                    on.weights.sizes());
+  const std::vector<std::int64_t> statistics =
+      axes == 3 ? std::vector{key_heads, on.query.size(0), heads / key_heads}
+                : std::vector{on.query.size(0), key_heads, on.query.size(1), heads / key_heads};
+  TORCH_CHECK_VALUE(on.largest.sizes() == statistics && on.sum.sizes() == statistics, on.op,
+                    ": expected softmax_max and softmax_sum of ", at::IntArrayRef(statistics),
+                    ", got ", on.largest.sizes(), " and ", on.sum.sizes());
+}
+
 }  // namespace
 
 at::Tensor target_of(const TargetBlock& block, const at::Tensor& seen) {
@@ -89,28 +115,7 @@ void check_loss(const LossOperands& on) {
                      ": expected query, key, query_index and key_index of one float dtype, got ",
                      x->scalar_type(), " and ", on.query.scalar_type());
   }
-  const std::int64_t heads = on.query.size(-2);
-  const std::int64_t key_heads = on.key.size(-2);
-  TORCH_CHECK_VALUE(heads % key_heads == 0 && on.key.size(-1) == on.query.size(-1), on.op,
-                    ": expected key of query's width and of heads that divide its ", heads,
-                    ", got ", on.key.sizes());
-  TORCH_CHECK_VALUE(on.key_index.size(-2) == 1 && on.key_index.size(-1) == on.query_index.size(-1),
-                    on.op, ": expected key_index of one head as wide as query_index's ",
-                    on.query_index.size(-1), ", got ", on.key_index.sizes());
-  const auto tokens = [axes](const at::Tensor& x) { return x.sizes().slice(0, axes - 2); };
-  TORCH_CHECK_VALUE(
-      tokens(on.query) == tokens(on.query_index) && tokens(on.key) == tokens(on.key_index), on.op,
-      ": expected query_index and key_index of the tokens of query ", on.query.sizes(), " and key ",
-      on.key.sizes(), ", got ", on.query_index.sizes(), " and ", on.key_index.sizes());
-  TORCH_CHECK_VALUE(on.weights.sizes() == on.query_index.sizes().slice(0, axes - 1), on.op,
-                    ": expected weights of ", on.query_index.sizes().slice(0, axes - 1), ", got ",
-                    on.weights.sizes());
-  const std::vector<std::int64_t> statistics =
-      axes == 3 ? std::vector{key_heads, on.query.size(0), heads / key_heads}
-                : std::vector{on.query.size(0), key_heads, on.query.size(1), heads / key_heads};
-  TORCH_CHECK_VALUE(on.largest.sizes() == statistics && on.sum.sizes() == statistics, on.op,
-                    ": expected softmax_max and softmax_sum of ", at::IntArrayRef(statistics),
-                    ", got ", on.largest.sizes(), " and ", on.sum.sizes());
+  check_sizes(on);
 }
 
 }  // namespace npu_sim::ops

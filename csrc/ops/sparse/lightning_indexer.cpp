@@ -59,6 +59,8 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- op
+constexpr std::int64_t kMostChosen = 8192;  // Source: docs of npu_lightning_indexer
+
 struct Selection {
   const char* op;
   std::string_view layout_query;
@@ -82,7 +84,8 @@ void check_operands(const Selection& how, const at::Tensor& query, const at::Ten
   TORCH_CHECK_VALUE(weights.sizes() == query.sizes().slice(0, query.dim() - 1), how.op,
                     ": expected weights of ", query.sizes().slice(0, query.dim() - 1), ", got ",
                     weights.sizes());
-  TORCH_CHECK_VALUE(how.count > 0, how.op, ": expected a positive sparse_count, got ", how.count);
+  TORCH_CHECK_VALUE(how.count > 0 && how.count <= kMostChosen, how.op,
+                    ": expected sparse_count in [1, ", kMostChosen, "], got ", how.count);
 }
 
 std::vector<std::int64_t> chosen_sizes(const Selection& how, const at::Tensor& query) {

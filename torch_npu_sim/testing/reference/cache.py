@@ -23,7 +23,7 @@ def rotate_pairs(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch
 
 
 def put(cache: torch.Tensor, rows: torch.Tensor, slots: list[int]) -> torch.Tensor:
-    """Returns a cache [blocks, tokens, ...] with rows [n, ...] at their slots; negative: skipped."""
+    """Returns a cache [blocks, tokens, ...] with rows at their slots; a negative one is skipped."""
     cache = cache.clone()
     for row, slot in zip(rows, slots, strict=True):
         if slot >= 0:

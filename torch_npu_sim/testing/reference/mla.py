@@ -49,7 +49,7 @@ def prolog(
     heads, nope, latent = weights["absorb"].shape
     norm = rms_norm(rounded(x @ weights["down"], passes_bf16[0]), weights["gamma_q"], 1e-5)
     norm = requantise(norm)
-    per_head = rounded(norm @ weights["up"], passes_bf16[1]).unflatten(-1, (heads, -1))
+    per_head = rounded(norm @ weights["up"], passes_bf16[1]).view(len(x), heads, -1)
     query = torch.einsum(
         "thd,hdl->thl", per_head[..., :nope].bfloat16().float(), weights["absorb"].float()
     )

@@ -55,7 +55,7 @@ def attend_selected(
 
 
 def paged(dense: torch.Tensor, block: int, table: list[int], blocks: int) -> torch.Tensor:
-    """Returns `dense` [tokens, ...] cut into `blocks` pages of `block` tokens, where `table` says."""
+    """Returns `dense` [tokens, ...] cut into pages of `block` tokens, where `table` says."""
     cache = torch.zeros(blocks, block, *dense.shape[1:], dtype=dense.dtype)
     for i, page in enumerate(table):
         part = dense[i * block : (i + 1) * block]

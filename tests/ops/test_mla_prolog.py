@@ -146,6 +146,43 @@ def test_queries_and_keys_are_the_formulas(shape: tuple[int, ...], mode: int) ->
     assert_near(cached(caches[1], index), want["rope"])
 
 
+def hifloat8(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns codes of HiFloat8 with exponent 0 (sign, 0001, three bits of fraction), and values."""
+    fraction, negative = torch.randint(8, shape), torch.randint(2, shape)
+    values = (1 + fraction / 8) * (1 - 2 * negative)
+    return (8 + fraction + 128 * negative).to(torch.uint8), values
+
+
+def test_hifloat8_operands_are_bytes() -> None:
+    given = bf16_operands((4,))
+    values = {k: v.float() for k, v in given.items()}
+    scales = {"x": torch.rand(4, 1)}
+    for name in ("x", *WEIGHTS):
+        given[name], codes = hifloat8(*given[name].shape)
+        if name != "x":
+            scales[name] = torch.rand(1, codes.shape[1]) + 0.1
+        values[name] = codes * scales[name]
+    caches, index = new_caches(), torch.arange(4)
+    query, _, _, norm, _ = call(
+        torch_npu_sim.npu_mla_prolog_v3,
+        given,
+        scales,
+        caches,
+        cache_index=index,
+        weight_quant_mode=5,
+        query_norm_flag=True,
+        **{f"{k}_dtype": 290 for k in ("token_x", "weight_dq", "weight_uq_qr", "weight_dkv_kr")},
+    )
+    flat = {k: values[k] for k in (*WEIGHTS, "absorb", "gamma_q", "gamma_k")}
+    want = reference.prolog(
+        values["x"], flat, values["cos"], values["sin"], lambda norm: norm, (False, False)
+    )
+    assert norm.dtype == torch.uint8
+    # Near its largest value HiFloat8 keeps one bit of fraction.
+    assert_near(query, want["query"], 0.25)
+    assert_near(cached(caches[0], index), want["latent"])
+
+
 @pytest.mark.parametrize("cache_mode", ["PA_BSND", "PA_NZ", "PA_BLK_BSND", "PA_BLK_NZ"])
 @pytest.mark.parametrize("flat", [True, False])
 def test_keys_go_where_the_cache_mode_says(cache_mode: str, flat: bool) -> None:

@@ -152,12 +152,55 @@ def test_the_form_with_v_normalises_the_whole_row() -> None:
     assert_equal(ckv_cache, reference.put(caches[1], v.flatten(0, 2), list(range(6))))
 
 
+@pytest.mark.parametrize("mode", ["Norm", "PA", "PA_BLK_NZ"])
+def test_heads_of_a_token_lie_together(mode: str) -> None:
+    batch, heads, length = 2, 3, 5
+    kv = torch.randn(batch, heads, length, LATENT + ROPE)
+    gamma, cos, sin = (
+        torch.randn(LATENT),
+        torch.randn(batch, 1, 1, ROPE),
+        torch.randn(batch, 1, 1, ROPE),
+    )
+    latent, rope = kv.split([LATENT, ROPE], -1)
+    rows = reference.rotate_pairs(rope, cos, sin), reference.rms_norm(latent, gamma, EPSILON)
+    scales = [torch.rand(heads, w) * 20 for w in (ROPE, LATENT)]
+    coded = [
+        (r * s[:, None]).round().clamp(-128, 127).to(torch.int8)
+        for r, s in zip(rows, scales, strict=True)
+    ]
+    if mode == "Norm":
+        index = torch.stack([torch.randperm(8)[:length] for _ in range(batch)])
+        caches = [torch.zeros(batch, heads, 8, w, dtype=torch.int8) for w in (ROPE, LATENT)]
+    else:
+        index, slots = index_of(mode, batch, length)
+        caches = [torch.zeros(BLOCKS, TOKENS, heads, w, dtype=torch.int8) for w in (ROPE, LATENT)]
+    _, _, *got = torch_npu_sim.npu_kv_rmsnorm_rope_cache_v2_functional(
+        *on_npu((kv, gamma, cos, sin, index, *caches)),
+        k_rope_scale=scales[0].npu(),
+        c_kv_scale=scales[1].npu(),
+        cache_mode=mode,
+    )
+    for card, cache, codes in zip(got, caches, coded, strict=True):
+        want = cache.clone()
+        tokens = codes.transpose(1, 2).reshape(batch * length, -1)
+        if mode == "Norm":
+            for b in range(batch):
+                want[b][:, index[b]] = codes[b]
+        elif mode == "PA":
+            want = reference.put(want, tokens, slots)
+        else:
+            want = reference.put_fractal(want, tokens, slots, TOKENS, 32)
+        difference = (card.cpu().int() - want.int()).abs()
+        assert difference.max() <= 1
+        assert (difference > 0).float().mean() < 0.01
+
+
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
         ({"cache_mode": "NZ"}, ValueError, "expected cache_mode Norm, PA"),
         ({"kv": torch.ones(1, 1, 2, 9)}, ValueError, "expected kv as wide as gamma and cos"),
-        ({"kv": torch.ones(1, 2, 96)}, ValueError, "expected kv of .batch, 1, tokens"),
+        ({"kv": torch.ones(1, 2, 96)}, ValueError, "expected kv of .batch, heads, tokens"),
         ({"index": torch.arange(3)}, ValueError, "expected index of 2 elements"),
         ({"index": torch.tensor([0, 96])}, IndexError, "expected index below 96"),
         ({"index": torch.ones(2)}, TypeError, "expected index of int32 or int64"),

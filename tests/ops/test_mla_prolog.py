@@ -147,7 +147,7 @@ def test_queries_and_keys_are_the_formulas(shape: tuple[int, ...], mode: int) ->
 
 
 def hifloat8(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns codes of HiFloat8 with exponent 0 (sign, 0001, three bits of fraction), and values."""
+    """Returns codes of HiFloat8 with exponent 0 (sign, 0001, three bits), and their values."""
     fraction, negative = torch.randint(8, shape), torch.randint(2, shape)
     values = (1 + fraction / 8) * (1 - 2 * negative)
     return (8 + fraction + 128 * negative).to(torch.uint8), values

@@ -67,14 +67,14 @@ def add_rms_norm_dynamic_mx_quant(call: Call) -> None:
 @operator("kv_rms_norm_rope_cache_v2", "kv_rms_norm_rope_cache")
 def kv_rms_norm_rope_cache(call: Call) -> None:
     """RMS norm of the latent part, rotation of the rest, both scattered into a paged cache."""
-    kv, weight = call.tensor(0), call.tensor(1)
-    columns = kv.shape[-1]
-    rows = kv.numel() // columns
-    cos, sin, index = call.tensor(2), call.tensor(3), call.tensor(4)
-    outs = [call.empty(kv.shape, call.tensor(5).dtype)]
-    if call.attribute("is_output_kv", False):
-        outs.append(call.empty(kv.shape, kv.dtype))
-    call.rowwise([kv, weight, cos, sin, index], outs, rows=rows, columns=columns, linear=9)
+    names = "k_rope_scale", "c_kv_scale", "k_rope_offset", "c_kv_offset", "v"
+    call.torch(
+        torch.ops.npu.npu_kv_rmsnorm_rope_cache_v2,
+        *(call.tensor(i) for i in range(7)),
+        **{name: call.optional(7 + i) for i, name in enumerate(names)},
+        cache_mode=str(call.attribute("cache_mode", "Norm")),
+        is_output_kv=bool(call.attribute("is_output_kv", False)),
+    )
 
 
 @operator("mhc_sinkhorn")

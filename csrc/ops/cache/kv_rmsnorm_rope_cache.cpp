@@ -1,11 +1,11 @@
 // npu_kv_rmsnorm_rope_cache and its v2 forms: the latent part of kv normalised, the rest rotated,
 // both written to their caches, quantised where scales are given.
 //
-// kv [B, 1, S, latent + rope]; or, with v [B, 1, S, 128], kv [B, 1, S, 192] normalised as a whole,
+// kv [B, N, S, latent + rope]; or, with v [B, N, S, 128], kv [B, N, S, 192] normalised as a whole,
 // its first part rotated, into k_cache, and v into ckv_cache. Pairs of the rope part are gathered
 // into halves and turned. Caches by cache_mode:
-//   Norm                   [B, 1, length, width], index [B, S] places in the sequence
-//   PA, PA_BNSD, PA_NZ     [blocks, tokens, 1, width], index [B S] slots
+//   Norm                   [B, N, length, width], index [B, S] places in the sequence
+//   PA, PA_BNSD, PA_NZ     [blocks, tokens, N, width], index [B S] slots
 //   PA_BLK_BNSD, PA_BLK_NZ the same, index [B ceil(S / tokens)] first slots of pages
 // A negative place is not written. NZ keeps 32 bytes together. k_rope and c_kv are written only
 // with is_output_kv; else they are zeros here. Source: op-plugin@517f2e7d, docs and test.
@@ -36,10 +36,10 @@ model::Work cache_work(const aten::Call& call) {
   const std::int64_t rows = aten::ratio(aten::elements_of(kv), columns);
   model::RowWork work{.rows = rows,
                       .columns = columns,
-                      .compute = aten::format_of(kv),
+                      .compute = model::Format::kFp32,
                       .linear_ops = 9,
                       .reductions = 1,
-                      .passes = 2};
+                      .passes = 1};
   for (const std::size_t i : {0, 1, 2, 3, 4, 7, 8, 9, 10, 11}) {
     work.read += aten::bytes_of(aten::tensor_at(call, i));
   }
@@ -77,6 +77,7 @@ struct Inputs {
   std::string_view mode;
   bool outputs = false;
   [[nodiscard]] std::int64_t batch() const { return kv.size(0); }
+  [[nodiscard]] std::int64_t heads() const { return kv.size(1); }
   [[nodiscard]] std::int64_t length() const { return kv.size(2); }
   [[nodiscard]] std::int64_t k_width() const { return v.defined() ? kv.size(3) : cos.size(3); }
   [[nodiscard]] std::int64_t ckv_width() const { return v.defined() ? v.size(3) : gamma.size(0); }
@@ -95,11 +96,12 @@ at::Tensor value_of(const MaybeTensor& v) {
 }
 
 void check_angles(const Inputs& in) {
-  const std::vector<std::int64_t> expected = {in.batch(), 1, in.length(),
-                                              in.cos.dim() == 4 ? in.cos.size(3) : 0};
-  TORCH_CHECK_VALUE(in.cos.sizes() == expected && expected.back() % 2 == 0, in.op,
-                    ": expected cos of [", in.batch(), ", 1, ", in.length(),
-                    ", an even width], got ", in.cos.sizes());
+  const auto fits = [&](std::int64_t axis) {
+    return in.cos.size(axis) == 1 || in.cos.size(axis) == in.kv.size(axis);
+  };
+  TORCH_CHECK_VALUE(in.cos.dim() == 4 && fits(0) && fits(1) && fits(2) && in.cos.size(3) % 2 == 0,
+                    in.op, ": expected cos of [", in.batch(), ", ", in.heads(), " or 1, ",
+                    in.length(), " or 1, an even width], got ", in.cos.sizes());
   TORCH_CHECK_VALUE(in.sin.sizes() == in.cos.sizes(), in.op, ": expected sin of cos's shape ",
                     in.cos.sizes(), ", got ", in.sin.sizes());
 }
@@ -109,8 +111,8 @@ void check_inputs(const Inputs& in) {
       is_norm(in) || is_fractal(in) || is_by_page(in) || in.mode == "PA" || in.mode == "PA_BNSD";
   TORCH_CHECK_VALUE(known, in.op, ": expected cache_mode Norm, PA, PA_BNSD, PA_NZ, PA_BLK_BNSD or ",
                     "PA_BLK_NZ, got ", in.mode);
-  TORCH_CHECK_VALUE(in.kv.dim() == 4 && in.kv.size(1) == 1, in.op,
-                    ": expected kv of [batch, 1, tokens, width], got ", in.kv.sizes());
+  TORCH_CHECK_VALUE(in.kv.dim() == 4, in.op, ": expected kv of [batch, heads, tokens, width], got ",
+                    in.kv.sizes());
   for (const at::Tensor* const x : {&in.kv, &in.gamma, &in.cos, &in.sin}) {
     TORCH_CHECK_TYPE(x->is_floating_point(), in.op,
                      ": expected kv, gamma, cos and sin of a float dtype, got ", x->scalar_type());
@@ -134,11 +136,23 @@ void check_cache(const Inputs& in, const char* argument, const at::Tensor& cache
                  std::int64_t width) {
   TORCH_CHECK_VALUE(cache.dim() == 4 && cache.size(3) == width, in.op, ": expected ", argument,
                     " of 4 axes, the last of ", width, ", got ", cache.sizes());
-  TORCH_CHECK_VALUE(cache.size(is_norm(in) ? 1 : 2) == 1, in.op, ": expected ", argument, " of ",
-                    is_norm(in) ? "[batch, 1, length, width]" : "[blocks, tokens, 1, width]",
-                    ", got ", cache.sizes());
-  TORCH_CHECK_VALUE(!is_norm(in) || cache.size(0) == in.batch(), in.op, ": expected ", argument,
-                    " of ", in.batch(), " sequences, got ", cache.sizes());
+  TORCH_CHECK_VALUE(
+      cache.size(is_norm(in) ? 1 : 2) == in.heads(), in.op, ": expected ", argument, " of ",
+      is_norm(in) ? "[batch, heads, length, width]" : "[blocks, tokens, heads, width]", " with ",
+      in.heads(), " heads, got ", cache.sizes());
+  TORCH_CHECK_VALUE(!is_norm(in) || (cache.size(0) == in.batch() && cache.is_contiguous()), in.op,
+                    ": expected ", argument, " of ", in.batch(), " sequences, contiguous, got ",
+                    cache.sizes(), " with strides ", cache.strides());
+}
+
+// A scale is one number, a row, or a row of each head.
+void check_scale(const Inputs& in, const char* argument, const MaybeTensor& scale,
+                 std::int64_t width) {
+  if (!scale.has_value() || !scale->defined()) return;
+  const std::int64_t count = scale->numel();
+  TORCH_CHECK_VALUE(count == 1 || count == width || count == in.heads() * width, in.op,
+                    ": expected ", argument, " of [", width, "] or [", in.heads(), ", ", width,
+                    "], got ", scale->sizes());
 }
 
 void check_index(const Inputs& in, const at::Tensor& cache) {
@@ -151,38 +165,49 @@ void check_index(const Inputs& in, const at::Tensor& cache) {
 }
 
 // --- compute
-// Slot of each token, as put_rows takes it.
+// Slot of each row, as put_rows takes it: of each token, or in mode Norm of each head of each
+// token, whose slots are those of [batch heads, length].
 Integers slots_of(const Inputs& in, const at::Tensor& cache) {
   const Integers index = integers_of({.op = in.op, .argument = "index"}, in.index);
-  const std::int64_t tokens = is_norm(in) ? cache.size(2) : cache.size(1);
   if (!is_norm(in) && !is_by_page(in)) return index;
-  const std::int64_t pages = is_by_page(in) && tokens > 0 ? (in.length() + tokens - 1) / tokens : 0;
+  const std::int64_t tokens =
+      std::max<std::int64_t>(1, is_norm(in) ? cache.size(2) : cache.size(1));
+  const std::int64_t pages = (in.length() + tokens - 1) / tokens;
   Integers slots;
-  for (std::int64_t b = 0; b < in.batch(); ++b) {
+  for (std::int64_t row = 0; row < in.batch() * (is_norm(in) ? in.heads() : 1); ++row) {
+    const std::int64_t b = is_norm(in) ? row / in.heads() : row;
     for (std::int64_t i = 0; i < in.length(); ++i) {
       const std::int64_t at = is_norm(in) ? b * in.length() + i : b * pages + i / tokens;
       const std::int64_t place = index[static_cast<std::size_t>(at)];
       TORCH_CHECK_INDEX(!is_norm(in) || place < tokens, in.op, ": expected index below ", tokens,
                         ", the length of the cache, got ", place);
-      const std::int64_t slot = is_norm(in) ? b * tokens + place
-                                            : place / std::max<std::int64_t>(tokens, 1) * tokens +
-                                                  i % std::max<std::int64_t>(tokens, 1);
+      const std::int64_t slot =
+          is_norm(in) ? row * tokens + place : place / tokens * tokens + i % tokens;
       slots.push_back(place < 0 ? -1 : slot);
     }
   }
   return slots;
 }
 
+at::Tensor by_head(const MaybeTensor& scale, const Inputs& in) {
+  const bool of_heads = scale.has_value() && scale->defined() && in.heads() > 1 &&
+                        scale->numel() > 1 && scale->numel() % in.heads() == 0 && scale->dim() > 1;
+  return of_heads ? scale->view({in.heads(), -1}) : scale.value_or(at::Tensor());
+}
+
+// values [batch, heads, tokens, width].
 void write(const Inputs& in, const char* argument, const at::Tensor& values,
-           const at::Tensor& cache, const Quantisation& quantisation) {
+           const at::Tensor& cache, Quantisation quantisation) {
   const ArgumentName name{.op = in.op, .argument = argument};
-  // [batch, 1, length, width] has the memory of [batch, length, 1, width].
-  const at::Tensor blocks = is_norm(in) ? cache.transpose(1, 2) : cache;
+  quantisation.scale = by_head(quantisation.scale, in);
+  quantisation.offset = by_head(quantisation.offset, in);
+  const at::Tensor tokens = stored(name, values.transpose(1, 2), cache, quantisation);
+  const at::Tensor blocks =
+      is_norm(in) ? cache.view({in.batch() * in.heads(), cache.size(2), 1, cache.size(3)}) : cache;
   const CacheShape shape =
       shape_of_blocks(name, blocks, is_fractal(in) ? CacheLayout::kFractal : CacheLayout::kRows);
-  const at::Tensor rows = stored(name, values.flatten(0, 2), cache, quantisation);
-  put_rows({.op = in.op, .argument = "index"}, PagedCache(name, blocks, shape), rows,
-           slots_of(in, cache));
+  put_rows({.op = in.op, .argument = "index"}, PagedCache(name, blocks, shape),
+           is_norm(in) ? tokens.transpose(1, 2).contiguous() : tokens, slots_of(in, cache));
 }
 
 struct Parts {
@@ -225,6 +250,10 @@ Two run(const Inputs& in, const CacheArguments& caches) {
   check_index(in, caches.k);
   check_quantisation({in.op, "k_rope_scale"}, caches.k, caches.k_quantisation, in.k_width());
   check_quantisation({in.op, "c_kv_scale"}, caches.ckv, caches.ckv_quantisation, in.ckv_width());
+  check_scale(in, "k_rope_scale", caches.k_quantisation.scale, in.k_width());
+  check_scale(in, "k_rope_offset", caches.k_quantisation.offset, in.k_width());
+  check_scale(in, "c_kv_scale", caches.ckv_quantisation.scale, in.ckv_width());
+  check_scale(in, "c_kv_offset", caches.ckv_quantisation.offset, in.ckv_width());
   std::vector<std::int64_t> k_sizes = in.kv.sizes().vec();
   std::vector<std::int64_t> ckv_sizes = k_sizes;
   k_sizes.back() = in.k_width();

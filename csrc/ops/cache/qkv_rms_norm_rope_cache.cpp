@@ -27,7 +27,7 @@ model::Work cache_work(const aten::Call& call) {
   const std::int64_t head = aten::elements_of(call.argument(1));
   model::RowWork work{.rows = aten::ratio(qkv.numel(), head),
                       .columns = head,
-                      .compute = aten::format_of(qkv),
+                      .compute = model::Format::kFp32,
                       .linear_ops = 9,
                       .reductions = 1,
                       .passes = 2};

@@ -13,7 +13,7 @@ from torch_npu_sim.testing.comparison import on_npu
 from torch_npu_sim.testing.reference import cache, sparse
 
 fixed = settings(
-    max_examples=60,
+    max_examples=80,
     deadline=None,
     derandomize=True,
     database=None,

@@ -72,7 +72,7 @@ struct Options {
 void check_sizes(const Job& job) {
   const std::int64_t width = job.width();
   const std::int64_t kv = job.kv_heads() * width;
-  TORCH_CHECK_VALUE(width > 0 && width % 2 == 0 && job.splits.size() == 3 && job.splits[0] >= 0 &&
+  TORCH_CHECK_VALUE(kv > 0 && width % 2 == 0 && job.splits.size() == 3 && job.splits[0] >= 0 &&
                         job.splits[0] % width == 0 && job.splits[1] == kv && job.splits[2] == kv &&
                         job.splits[0] + 2 * kv == job.x.size(-1),
                     job.op, ": expected size_splits of [queries, ", kv, ", ", kv,
@@ -155,7 +155,7 @@ Five run(const Job& job) {
     return {at::empty(q_sizes, options), at::empty(kv_sizes, options), at::empty(kv_sizes, options),
             job.k_cache, job.v_cache};
   }
-  const auto parts = job.x.reshape({job.rows(), -1}).split_with_sizes(job.splits, -1);
+  const auto parts = job.x.reshape({job.rows(), job.x.size(-1)}).split_with_sizes(job.splits, -1);
   const auto heads_of = [&](const at::Tensor& part) {
     return part.reshape({job.rows(), part.size(-1) / job.width(), job.width()});
   };

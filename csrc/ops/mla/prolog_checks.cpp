@@ -40,8 +40,11 @@ void check_ranks(const Prolog& prolog) {
                     " axes, as token_x has, got ", t.sin.sizes());
   TORCH_CHECK_VALUE(t.down.dim() == 2, prolog.op, ": expected weight_dq of [", t.x.size(-1),
                     ", latent width of queries], got ", t.down.sizes());
-  TORCH_CHECK_VALUE(prolog.rope() % 2 == 0, prolog.op, ": expected rope_sin of an even width, got ",
-                    t.sin.sizes());
+  TORCH_CHECK_VALUE(prolog.rope() > 0 && prolog.rope() % 2 == 0, prolog.op,
+                    ": expected rope_sin of an even width, got ", t.sin.sizes());
+  TORCH_CHECK_VALUE(t.x.size(-1) > 0 && t.down.size(1) > 0 && t.absorb.numel() > 0, prolog.op,
+                    ": expected token_x, weight_dq and weight_uk of positive widths, got ",
+                    t.x.sizes(), ", ", t.down.sizes(), " and ", t.absorb.sizes());
 }
 
 void check_shapes(const Prolog& prolog) {

@@ -156,7 +156,8 @@ std::tuple<at::Tensor, at::Tensor> mrope(const at::Tensor& positions, const at::
                                           flat.max().item<std::int64_t>() < length),
                     kOp, ": expected positions in [0, ", length, ")");
   at::Tensor angles =
-      widened(cos_sin_cache.index_select(0, flat)).view({-1, rotary.tokens(), 2 * rotary.half()});
+      widened(cos_sin_cache.index_select(0, flat))
+          .view({positions.dim() == 1 ? 1 : positions.size(0), rotary.tokens(), 2 * rotary.half()});
   if (positions.dim() == 1) {
     angles = angles[0];
     const at::Tensor cos = angles.narrow(-1, 0, rotary.half()).unsqueeze(1);

@@ -50,9 +50,10 @@ struct Operands {
 void check(const Operands& on) {
   check_layouts(kOp, on.layout, on.layout);
   const std::int64_t axes = on.layout == "TND" ? 3 : 4;
-  TORCH_CHECK_VALUE(on.query.dim() == axes && on.key.dim() == axes, kOp,
-                    ": expected query and key of ", axes, " axes in layout ", on.layout, ", got ",
-                    on.query.sizes(), " and ", on.key.sizes());
+  TORCH_CHECK_VALUE(
+      on.query.dim() == axes && on.key.dim() == axes && on.query.numel() > 0 && on.key.numel() > 0,
+      kOp, ": expected query and key of ", axes, " axes in layout ", on.layout,
+      ", none of them empty, got ", on.query.sizes(), " and ", on.key.sizes());
   TORCH_CHECK_VALUE(on.key.size(-2) == 1 && on.key.size(-1) == on.query.size(-1), kOp,
                     ": expected key of one head as wide as query's ", on.query.size(-1), ", got ",
                     on.key.sizes());
@@ -62,8 +63,8 @@ void check(const Operands& on) {
   std::vector<std::int64_t> chosen = on.query.sizes().vec();
   chosen[chosen.size() - 2] = 1;
   chosen.back() = on.indices.dim() == axes ? on.indices.size(-1) : 0;
-  TORCH_CHECK_VALUE(on.indices.sizes() == chosen && on.dy.sizes() == chosen, kOp,
-                    ": expected dy and sparse_indices of query's tokens and one head, got ",
+  TORCH_CHECK_VALUE(on.indices.sizes() == chosen && on.dy.sizes() == chosen && chosen.back() > 0,
+                    kOp, ": expected dy and sparse_indices of query's tokens and one head, got ",
                     on.dy.sizes(), " and ", on.indices.sizes(), " for query ", on.query.sizes());
   TORCH_CHECK_TYPE(on.indices.scalar_type() == at::kInt, kOp,
                    ": expected sparse_indices of int32, got ", on.indices.scalar_type());

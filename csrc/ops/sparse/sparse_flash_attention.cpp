@@ -120,8 +120,9 @@ void check_ropes(const Operands& on) {
   std::vector<std::int64_t> key_sizes = on.key.sizes().vec();
   query_sizes.back() = width;
   key_sizes.back() = width;
-  TORCH_CHECK_VALUE(on.query_rope.sizes() == query_sizes, on.op, ": expected query_rope of ",
-                    at::IntArrayRef(query_sizes), ", got ", on.query_rope.sizes());
+  TORCH_CHECK_VALUE(width > 0 && on.query_rope.sizes() == query_sizes, on.op,
+                    ": expected query_rope of ", at::IntArrayRef(query_sizes), ", got ",
+                    on.query_rope.sizes());
   TORCH_CHECK_VALUE(on.key_rope.sizes() == key_sizes, on.op, ": expected key_rope of ",
                     at::IntArrayRef(key_sizes), ", got ", on.key_rope.sizes());
 }

@@ -175,6 +175,28 @@ def test_the_gradient_is_autograds(layout: str) -> None:
         torch.testing.assert_close(cards[name].grad.cpu().float(), expected, rtol=2e-2, atol=1e-2)
 
 
+def test_without_a_value_the_key_gets_the_gradient_of_both() -> None:
+    parts = stacked([sequence(4, 20, 12, dtype=torch.float16)])
+    grads = []
+    for shared in (True, False):
+        card = {k: on_npu(v) for k, v in parts.items()}
+        card["key"].requires_grad_()
+        out, *_ = torch.ops.npu.npu_sparse_flash_attention(
+            card["query"],
+            card["key"],
+            None if shared else card["key"],
+            card["indices"],
+            SCALE,
+            query_rope=card["query_rope"],
+            key_rope=card["key_rope"],
+            attention_mode=2,
+            return_softmax_lse=True,
+        )
+        out.sum().backward()
+        grads.append(card["key"].grad)
+    torch.testing.assert_close(*grads, rtol=1e-2, atol=1e-2)
+
+
 def test_the_gradient_needs_the_statistics() -> None:
     parts = stacked([sequence(3, 20, 12)])
     parts["query"].requires_grad_()

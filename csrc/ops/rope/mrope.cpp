@@ -111,6 +111,22 @@ at::Tensor by_section(const Rotary& rotary, const at::Tensor& angles) {
   return mixed;
 }
 
+// Cosines, then sines of each token: [tokens, 2 half].
+at::Tensor angles_of(const Rotary& rotary) {
+  const at::Tensor flat = rotary.positions.flatten().to(at::kLong);
+  const std::int64_t length = rotary.cache.size(0);
+  TORCH_CHECK_INDEX(flat.numel() == 0 || (flat.min().item<std::int64_t>() >= 0 &&
+                                          flat.max().item<std::int64_t>() < length),
+                    kOp, ": expected positions in [0, ", length, ")");
+  const at::Tensor rows = widened(rotary.cache.index_select(0, flat));
+  if (rotary.positions.dim() == 1) return rows;
+  const at::Tensor angles =
+      rows.view({rotary.positions.size(0), rotary.tokens(), 2 * rotary.half()});
+  return at::cat({by_section(rotary, angles.narrow(-1, 0, rotary.half())),
+                  by_section(rotary, angles.narrow(-1, rotary.half(), rotary.half()))},
+                 -1);
+}
+
 at::Tensor rotated(const Rotary& rotary, const at::Tensor& x, const at::Tensor& cos,
                    const at::Tensor& sin) {
   const at::Tensor heads =
@@ -150,23 +166,9 @@ std::tuple<at::Tensor, at::Tensor> mrope(const at::Tensor& positions, const at::
       .sections_interleave = sections == "interleave"};
   check(rotary, query, key);
   if (query.is_meta()) return {at::empty_like(query), at::empty_like(key)};
-  const at::Tensor flat = positions.flatten().to(at::kLong);
-  const std::int64_t length = cos_sin_cache.size(0);
-  TORCH_CHECK_INDEX(flat.numel() == 0 || (flat.min().item<std::int64_t>() >= 0 &&
-                                          flat.max().item<std::int64_t>() < length),
-                    kOp, ": expected positions in [0, ", length, ")");
-  at::Tensor angles =
-      widened(cos_sin_cache.index_select(0, flat))
-          .view({positions.dim() == 1 ? 1 : positions.size(0), rotary.tokens(), 2 * rotary.half()});
-  if (positions.dim() == 1) {
-    angles = angles[0];
-    const at::Tensor cos = angles.narrow(-1, 0, rotary.half()).unsqueeze(1);
-    const at::Tensor sin = angles.narrow(-1, rotary.half(), rotary.half()).unsqueeze(1);
-    return {rotated(rotary, query, cos, sin), rotated(rotary, key, cos, sin)};
-  }
-  const at::Tensor cos = by_section(rotary, angles.narrow(-1, 0, rotary.half())).unsqueeze(1);
-  const at::Tensor sin =
-      by_section(rotary, angles.narrow(-1, rotary.half(), rotary.half())).unsqueeze(1);
+  const at::Tensor angles = angles_of(rotary);
+  const at::Tensor cos = angles.narrow(-1, 0, rotary.half()).unsqueeze(1);
+  const at::Tensor sin = angles.narrow(-1, rotary.half(), rotary.half()).unsqueeze(1);
   return {rotated(rotary, query, cos, sin), rotated(rotary, key, cos, sin)};
 }
 

@@ -22,8 +22,8 @@
 namespace npu_sim::ops {
 namespace {
 
-// --- work: keys are read as their packed bytes (a key of that many fp8 elements) and computed on
-// as wide ones; the latent part is the value.
+// --- work: as if the chosen keys were in query's dtype. The card reads their packed bytes (656 for
+// 1152) and computes on wide ones, which no work can say yet; the latent part is the value.
 constexpr SpanArguments kSpans{
     .query_lengths = 10, .key_lengths = 11, .query_layout = 13, .key_layout = 14, .block_table = 9};
 model::Work work(const aten::Call& call) {
@@ -165,8 +165,7 @@ at::Tensor attention(const Shapes& on, const std::vector<Sequence>& sequences, c
   const at::Tensor indices = on.indices.contiguous();
   const std::int64_t count = indices.size(-1);
   const auto* const blocks = indices.const_data_ptr<std::int32_t>();
-  const at::Tensor out =
-      at::zeros({query.size(0), heads, plan.packing.latent}, query.options().dtype(at::kFloat));
+  const at::Tensor out = at::zeros({query.size(0), heads, plan.packing.latent}, query.options());
   for (std::int64_t s = 0; s < std::ssize(sequences); ++s) {
     const Sequence& queries = sequences[static_cast<std::size_t>(s)];
     at::parallel_for(0, queries.length, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -222,7 +221,7 @@ at::Tensor kv_quant_sparse_flash_attention(
   const Keys keys({.op = kOp, .name = layout_kv, .lengths = "actual_seq_lengths_kv"}, key,
                   lengths_of("actual_seq_lengths_kv", actual_seq_lengths_kv), block_table,
                   std::ssize(sequences));
-  return attention(on, sequences, keys, plan).to(query.scalar_type()).view(sizes);
+  return attention(on, sequences, keys, plan).view(sizes);
 }
 
 // --- registration

@@ -13,6 +13,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 
@@ -227,26 +228,32 @@ void for_tokens(const Operands& on, const Places& places, bool parallel, const T
 
 using Three = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
+// Two names for the same memory, as callers of absorbed attention pass it.
+bool same_memory(const at::Tensor& a, const at::Tensor& b) {
+  return a.const_data_ptr() == b.const_data_ptr() && a.strides() == b.strides();
+}
+
 Three attention(const Operands& on, const Places& places, const at::Tensor& sinks) {
-  const at::Tensor query = at::cat({tokens_of(on.query), tokens_of(on.query_rope)}, -1);
-  const std::int64_t heads = query.size(1);
+  const at::Tensor query = tokens_of(on.query);
+  const at::Tensor query_rope = tokens_of(on.query_rope);
   const auto floats = query.options().dtype(at::kFloat);
-  const at::Tensor out = at::zeros({query.size(0), heads, on.query.size(-1)}, floats);
-  const at::Tensor largest = at::zeros({query.size(0), heads}, floats);
-  const at::Tensor sum = at::zeros({query.size(0), heads}, floats);
+  const at::Tensor out = at::zeros(query.sizes(), query.options());
+  const at::Tensor largest = at::zeros({query.size(0), query.size(1)}, floats);
+  const at::Tensor sum = at::zeros_like(largest);
+  const bool value_is_key = same_memory(on.value, on.key);
   for_tokens(on, places, true, [&](const Token& token) {
     const auto rows = [&](const at::Tensor& x) {
       return widened(places.keys.rows(x, token.sequence, token.positions, 0));
     };
     const at::Tensor nope = rows(on.key);
-    const at::Tensor value = on.value.is_same(on.key) ? nope : rows(on.value);
-    const Attended attended = attend(
-        widened(query[token.row]), at::cat({nope, rows(on.key_rope)}, -1), value, on.scale, sinks);
+    const at::Tensor wide = at::cat({query[token.row], query_rope[token.row]}, -1);
+    const Attended attended = attend(widened(wide), at::cat({nope, rows(on.key_rope)}, -1),
+                                     value_is_key ? nope : rows(on.value), on.scale, sinks);
     out[token.row].copy_(attended.out);
     largest[token.row].copy_(attended.largest);
     sum[token.row].copy_(attended.sum);
   });
-  return {out.to(on.query.scalar_type()).view(on.query.sizes()), largest, sum};
+  return {out.view(on.query.sizes()), largest, sum};
 }
 
 Operands operands_of(const char* op, const at::Tensor& query, const at::Tensor& key,
@@ -345,6 +352,21 @@ Gradients gradients_of(const Operands& on, const Places& places, const at::Tenso
 
 using Five = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
 
+// Gradients in the shapes and dtypes of the operands. Without a value the keys are the values.
+Five as_operands(const Operands& on, const Gradients& found, bool has_value) {
+  const std::int64_t width = on.query.size(-1);
+  const std::int64_t rope = on.query_rope.size(-1);
+  const auto part = [](const at::Tensor& grad, std::int64_t first, std::int64_t count,
+                       const at::Tensor& like) {
+    return grad.narrow(-1, first, count).reshape(like.sizes()).to(like.scalar_type());
+  };
+  const at::Tensor d_key =
+      has_value ? found.key.narrow(-1, 0, width) : found.key.narrow(-1, 0, width) + found.value;
+  return {part(found.query, 0, width, on.query), part(d_key, 0, width, on.key),
+          has_value ? part(found.value, 0, width, on.value) : at::empty({0}, on.key.options()),
+          part(found.query, width, rope, on.query_rope), part(found.key, width, rope, on.key_rope)};
+}
+
 Five sparse_flash_attention_grad(
     const at::Tensor& query, const at::Tensor& key, const MaybeTensor& value,
     const at::Tensor& sparse_indices, const at::Tensor& d_out, const at::Tensor& out,
@@ -381,20 +403,7 @@ Five sparse_flash_attention_grad(
   }
   const Places places = places_of(on, {actual_seq_qlen, actual_seq_kvlen, MaybeTensor()});
   const Gradients found = gradients_of(on, places, d_out, out, {softmax_max, softmax_sum});
-  const std::int64_t width = query.size(-1);
-  const std::int64_t rope = on.query_rope.size(-1);
-  const auto part = [](const at::Tensor& grad, std::int64_t first, std::int64_t count,
-                       const at::Tensor& like) {
-    return grad.narrow(-1, first, count).reshape(like.sizes()).to(like.scalar_type());
-  };
-  // Without a value the keys are the values.
-  const at::Tensor d_key = has_value ? part(found.key, 0, width, key)
-                                     : (found.key.narrow(-1, 0, width) + found.value)
-                                           .reshape(key.sizes())
-                                           .to(key.scalar_type());
-  return {part(found.query, 0, width, query), d_key,
-          has_value ? part(found.value, 0, width, *value) : at::empty({0}, key.options()),
-          part(found.query, width, rope, on.query_rope), part(found.key, width, rope, on.key_rope)};
+  return as_operands(on, found, has_value);
 }
 
 // --- registration

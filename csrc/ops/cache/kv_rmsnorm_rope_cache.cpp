@@ -168,7 +168,7 @@ void check_index(const Inputs& in, const at::Tensor& cache) {
 // Slot of each row, as put_rows takes it: of each token, or in mode Norm of each head of each
 // token, whose slots are those of [batch heads, length].
 Integers slots_of(const Inputs& in, const at::Tensor& cache) {
-  const Integers index = integers_of({.op = in.op, .argument = "index"}, in.index);
+  Integers index = integers_of({.op = in.op, .argument = "index"}, in.index);
   if (!is_norm(in) && !is_by_page(in)) return index;
   const std::int64_t tokens =
       std::max<std::int64_t>(1, is_norm(in) ? cache.size(2) : cache.size(1));

@@ -65,7 +65,7 @@ struct Job {
   const at::Tensor& index;
   at::IntArrayRef size;   // B, S, N, D
   at::IntArrayRef heads;  // of q, k, v
-  double epsilon;
+  double epsilon = 0;
   [[nodiscard]] std::int64_t width() const { return size[3]; }
   [[nodiscard]] std::int64_t tokens() const { return qkv.size(0); }
 };

@@ -113,7 +113,7 @@ void check(Job& job, const Options& options) {
 
 // --- compute
 Integers slots_of(const Job& job) {
-  const Integers indices = integers_of({.op = job.op, .argument = "indices"}, job.indices);
+  Integers indices = integers_of({.op = job.op, .argument = "indices"}, job.indices);
   if (job.paged) return indices;
   const std::int64_t each = job.x.dim() == 3 ? job.x.size(1) : 1;
   const std::int64_t length = job.k_cache.size(1);

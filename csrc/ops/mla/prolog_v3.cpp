@@ -215,7 +215,7 @@ Five empty_outputs(const Prolog& prolog) {
 
 Five run(const Prolog& prolog) {
   check_prolog(prolog);
-  const Five nothing = empty_outputs(prolog);
+  Five nothing = empty_outputs(prolog);
   if (prolog.tensors.x.is_meta() || prolog.tokens() == 0) return nothing;
   const at::Tensor cos = widened(prolog.tensors.cos).flatten(0, -2);
   const at::Tensor sin = widened(prolog.tensors.sin).flatten(0, -2);

@@ -118,7 +118,7 @@ at::Tensor angles_of(const Rotary& rotary) {
   TORCH_CHECK_INDEX(flat.numel() == 0 || (flat.min().item<std::int64_t>() >= 0 &&
                                           flat.max().item<std::int64_t>() < length),
                     kOp, ": expected positions in [0, ", length, ")");
-  const at::Tensor rows = widened(rotary.cache.index_select(0, flat));
+  at::Tensor rows = widened(rotary.cache.index_select(0, flat));
   if (rotary.positions.dim() == 1) return rows;
   const at::Tensor angles =
       rows.view({rotary.positions.size(0), rotary.tokens(), 2 * rotary.half()});

@@ -249,6 +249,7 @@ Four empty_results(const LossOperands& on) {
 at::Tensor main_keys(const LossOperands& on, const Tokens& tokens, std::int64_t s,
                      const Integers& positions) {
   std::vector<at::Tensor> heads;
+  heads.reserve(static_cast<std::size_t>(on.key.size(-2)));
   for (std::int64_t h = 0; h < on.key.size(-2); ++h) {
     heads.push_back(widened(tokens.keys.rows(on.key, s, positions, h)));
   }

@@ -151,10 +151,10 @@ Unpacked unpacked(const at::Tensor& rows, const Packing& packing, compute::Eleme
 
 struct Plan {
   Packing packing;
-  compute::Element element;
-  double scale;
-  std::int64_t block_size;
-  std::int64_t sparse_mode;
+  compute::Element element = compute::Element::kInt8;
+  double scale = 1;
+  std::int64_t block_size = 1;
+  std::int64_t sparse_mode = 3;
 };
 
 at::Tensor attention(const Shapes& on, const std::vector<Sequence>& sequences, const Keys& keys,

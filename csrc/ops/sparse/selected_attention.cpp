@@ -32,7 +32,7 @@ Attended attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor
             .largest = lowest,
             .sum = at::zeros({heads}, query.options())};
   }
-  at::Tensor weights = at::matmul(query, key.t()).mul_(scale);
+  const at::Tensor weights = at::matmul(query, key.t()).mul_(scale);
   at::Tensor largest = weights.amax(-1);
   if (sink.defined()) largest = at::maximum(largest, sink);
   weights.sub_(largest.unsqueeze(-1)).exp_();

@@ -114,6 +114,33 @@ def test_ragged_sequences_attend_to_their_own_keys(
     assert_close(out, torch.cat([attend(s) for s in sequences]))
 
 
+def test_blocks_may_lie_apart_as_in_one_layer_of_a_cache() -> None:
+    parts = sequence(3, 20, 12)
+    table = torch.tensor([[2, 0]]).int()
+    kwargs = {
+        "actual_seq_lengths_query": torch.tensor([3]).int(),
+        "actual_seq_lengths_kv": torch.tensor([20]).int(),
+        "block_table": table,
+        "layout_query": "TND",
+        "layout_kv": "PA_BSND",
+    }
+    card = {k: v.npu() for k, v in parts.items()}
+    for name in ("key", "key_rope"):
+        pages = sparse.paged(parts[name], 16, table[0].tolist(), 3)
+        layers = torch.stack((torch.full_like(pages, torch.nan), pages), 1).npu()
+        card[name] = layers[:, 1]
+        assert not card[name].is_contiguous()
+    out, *_ = torch_npu_sim.npu_sparse_flash_attention(
+        *[card[k] for k in ("query", "key", "key", "indices")],
+        SCALE,
+        query_rope=card["query_rope"],
+        key_rope=card["key_rope"],
+        attention_mode=2,
+        **on_npu(kwargs),
+    )
+    assert_close(out, attend(parts))
+
+
 def test_sinks_take_a_share_of_the_weights() -> None:
     parts, sinks = sequence(3, 20, 12), torch.randn(HEADS)
     out, *_ = call(stacked([parts]), sinks=sinks)

@@ -48,6 +48,15 @@ std::optional<std::size_t> numbered(std::string_view token, std::string_view pre
 Source source_of(const c10::FunctionSchema& forward, std::string_view token) {
   using Kind = Source::Kind;
   if (const auto argument = argument_named(forward, token)) return {Kind::kArgument, *argument};
+  if (token == "grad_input_mask") return {Kind::kWanted, 0};
+  constexpr std::string_view kSizes = ".sizes";
+  if (token.ends_with(kSizes)) {
+    const auto tensor = argument_named(forward, token.substr(0, token.size() - kSizes.size()));
+    if (tensor) return {Kind::kSizes, *tensor};
+  }
+  if (token.starts_with('!')) {
+    if (const auto flag = argument_named(forward, token.substr(1))) return {Kind::kNot, *flag};
+  }
   const std::size_t results = forward.returns().size();
   if (const auto grad = numbered(token, "grad"); grad && *grad < results)
     return {Kind::kGrad, *grad};

@@ -11,6 +11,28 @@ using torch::autograd::variable_list;
 
 void FormulaNode::keep_arguments(c10::ArrayRef<IValue> arguments) {
   keep_all(Source::Kind::kArgument, arguments);
+  keep_derived(arguments);
+}
+
+void FormulaNode::keep_derived(c10::ArrayRef<IValue> arguments) {
+  for (std::size_t i = 0; i < formula_.sources.size(); ++i) {
+    const Source& source = formula_.sources[i];
+    if (source.kind == Source::Kind::kSizes) {
+      kept_[i].value = IValue(arguments[source.index].toTensor().sym_sizes());
+    } else if (source.kind == Source::Kind::kNot) {
+      kept_[i].value = IValue(!arguments[source.index].toBool());
+    }
+  }
+}
+
+IValue FormulaNode::wanted() const {
+  c10::List<bool> flags;
+  std::size_t edge = 0;
+  for (const std::ptrdiff_t input : formula_.inputs) {
+    flags.push_back(input >= 0 && task_should_compute_output(edge));
+    if (input >= 0) ++edge;
+  }
+  return flags;
 }
 
 void FormulaNode::keep_results(c10::ArrayRef<IValue> results) {
@@ -41,7 +63,10 @@ IValue FormulaNode::value_of(std::size_t position, const variable_list& grads) {
       const auto& argument = formula_.backward.schema().arguments()[position];
       return argument.default_value().value_or(IValue());
     }
+    case Source::Kind::kWanted: return wanted();
     case Source::Kind::kArgument:
+    case Source::Kind::kSizes:
+    case Source::Kind::kNot:
     case Source::Kind::kResult: break;
   }
   const Kept& one = kept_[position];

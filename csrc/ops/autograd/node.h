@@ -33,6 +33,10 @@ class FormulaNode final : public torch::autograd::Node {
   };
 
   void keep_all(Source::Kind kind, c10::ArrayRef<c10::IValue> values);
+  // Keeps what the formula makes of an argument: its sizes, or a flag's opposite.
+  void keep_derived(c10::ArrayRef<c10::IValue> arguments);
+  // Which of the inputs that the formula names need a gradient.
+  c10::IValue wanted() const;
   c10::IValue value_of(std::size_t position, const torch::autograd::variable_list& grads);
 
   const Formula& formula_;

@@ -22,6 +22,16 @@ constexpr std::string_view kAclopOnly[] = {
 };
 static_assert(std::ranges::is_sorted(kAclopOnly));
 
+// Operators that draw from the card's default generator: the route lends it to the CPU's kernel.
+// Source: the tag nondeterministic_seeded in op_plugin_functions.yaml.
+constexpr std::string_view kDrawing[] = {"_npu_dropout", "npu_dropout_gen_mask",
+                                         "npu_sim_exponential_"};
+
+std::vector<at::Tag> tags_of(std::string_view name) {
+  const bool draws = std::ranges::find(kDrawing, name) != std::end(kDrawing);
+  return draws ? std::vector{at::Tag::nondeterministic_seeded} : std::vector<at::Tag>{};
+}
+
 // Written arguments count a version, so that autograd notices when one was needed.
 void count_versions(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
                     torch::jit::Stack* stack) {
@@ -42,8 +52,9 @@ void count_versions(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
 
 TORCH_LIBRARY(npu, m) {
   for (const std::string_view schema : kSchemas) {
-    m.def(std::string(schema).c_str());
     const std::string name(name_of(schema));
+    const std::vector<at::Tag> tags = tags_of(name);
+    m.def(std::string(schema).c_str(), tags);
     // What no kernel of ours overrides refuses with its reason, on every device and under tracing.
     m.impl(name.c_str(), torch::dispatch(c10::DispatchKey::CompositeExplicitAutograd,
                                          torch::CppFunction::makeFromBoxedFunction<&refuse>()));

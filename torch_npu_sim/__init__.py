@@ -30,7 +30,7 @@ _startup.start()
 
 import torch  # noqa: E402
 
-from torch_npu_sim import _operators, npu  # noqa: E402
+from torch_npu_sim import _operators, npu, optim  # noqa: E402
 from torch_npu_sim._startup import __version__  # noqa: E402
 from torch_npu_sim.fidelity import flush_l2, get_fidelity, set_fidelity  # noqa: E402
 from torch_npu_sim.presets import Chip, Parameter, chips, get_chip, set_chip  # noqa: E402
@@ -60,6 +60,7 @@ __all__ = [
     "get_chip",
     "get_fidelity",
     "npu",
+    "optim",
     "set_chip",
     "set_fidelity",
     "trace",

@@ -127,13 +127,14 @@ def _row(name: str, lacking: bool, tests: OperatorTests, kinds: DescriberKinds) 
         status = "aclop only" if lacking else "not built"
         return Row(name, status, meta=False, backward=False, dtypes="", kind="", test="")
     base = name.split(".")[0]
+    kind = ", ".join(kinds.of(name))
     return Row(
         name,
-        "built",
+        "built" if kind else "raises",
         meta=_has_kernel(name, "Meta"),
         backward=_has_kernel(name, "Autograd") or _has_kernel(name, "AutogradPrivateUse1"),
         dtypes=", ".join(tests.dtypes_of(base)),
-        kind=", ".join(kinds.of(name)) or "by bytes",
+        kind=kind,
         test=tests.file_of(base),
     )
 
@@ -161,6 +162,7 @@ def _line(row: Row) -> str:
 
 _MEANINGS = {
     "built": "real values, simulated time",
+    "raises": "a kernel without work: says why the card refuses the call, as there",
     "aclop only": "no aclnn kernel: raises on Ascend 950 presets, as on the card",
     "not built": "raises NotImplementedError",
 }

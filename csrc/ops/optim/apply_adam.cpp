@@ -29,8 +29,8 @@ model::Work step_work(const aten::Call& call) {
       .special_ops = 2};
 }
 constexpr aten::Entry kEntries[] = {
-    {"npu_apply_adam", step_work<6, 8>},
-    {"npu_apply_adam_w", step_work<7, 10>},
+    {"npu_apply_adam.out", step_work<6, 8>},
+    {"npu_apply_adam_w.out", step_work<7, 10>},
 };
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 

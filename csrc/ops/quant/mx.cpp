@@ -1,0 +1,93 @@
+#include "ops/quant/mx.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include "compute/format/e8m0.h"
+#include "ops/format/coded.h"
+
+namespace npu_sim::ops {
+namespace {
+
+constexpr std::int64_t kPair = 2;
+constexpr std::int64_t kGrain = 1 << 14;
+
+std::int64_t blocks_of(std::int64_t columns, std::int64_t block) {
+  return (columns + block - 1) / block;
+}
+
+// The largest magnitude; NaN if there is one.
+float largest_magnitude(std::span<const float> values) {
+  float most = 0;
+  for (const float value : values) {
+    if (std::isnan(value)) return value;
+    most = std::max(most, std::abs(value));
+  }
+  return most;
+}
+
+std::uint8_t scale_code(float most, const MxTarget& target) {
+  if (!std::isfinite(most)) return compute::kE8m0Nan;
+  if (most == 0) return 0;
+  if (target.scale == MxScale::kFloor) {
+    return compute::e8m0_of_exponent(std::ilogb(most) - compute::largest_exponent(target.element));
+  }
+  int exponent = 0;
+  const float mantissa = std::frexp(most / compute::largest(target.element), &exponent);
+  return compute::e8m0_of_exponent(mantissa == 0.5F ? exponent - 1 : exponent);
+}
+
+// Scales one row in place and writes its scale codes.
+void scale_row(std::span<float> row, const MxTarget& target, std::uint8_t* scales) {
+  const auto block = static_cast<std::size_t>(target.block);
+  for (std::size_t first = 0; first < row.size(); first += block, ++scales) {
+    const std::span<float> part = row.subspan(first, std::min(block, row.size() - first));
+    *scales = scale_code(largest_magnitude(part), target);
+    const float scale = compute::decode_e8m0(*scales);
+    for (float& value : part) value /= scale;
+  }
+}
+
+void scale_rows(const at::Tensor& rows, const MxTarget& target, const at::Tensor& scales) {
+  const std::int64_t columns = rows.size(-1);
+  const std::int64_t stride = scales.size(-1);
+  float* const values = rows.mutable_data_ptr<float>();
+  auto* const codes = scales.mutable_data_ptr<std::uint8_t>();
+  const std::int64_t grain = std::max<std::int64_t>(kGrain / columns, 1);
+  at::parallel_for(0, rows.numel() / columns, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      scale_row({values + row * columns, static_cast<std::size_t>(columns)}, target,
+                codes + row * stride);
+    }
+  });
+}
+
+}  // namespace
+
+Quantized mx_quantize(const char* op, const at::Tensor& values, const MxTarget& target) {
+  const std::int64_t axis = target.axis < 0 ? target.axis + values.dim() : target.axis;
+  TORCH_CHECK_INDEX(axis >= 0 && axis < values.dim(), op, ": expected axis in [", -values.dim(),
+                    ", ", values.dim() - 1, "], got ", target.axis);
+  // A copy of its own, as its rows are scaled in place.
+  const at::Tensor rows =
+      at::empty(values.movedim(axis, -1).sizes(), values.options().dtype(at::kFloat));
+  rows.copy_(values.movedim(axis, -1));
+  std::vector<std::int64_t> sizes = rows.sizes().vec();
+  sizes.back() = blocks_of(blocks_of(rows.size(-1), target.block), kPair) * kPair;
+  const at::Tensor scales = at::zeros(sizes, values.options().dtype(at::kByte));
+  if (!values.is_meta() && values.numel() > 0) scale_rows(rows, target, scales);
+  // Packed codes are pairs along the last axis of `values`, whatever the axis of the blocks.
+  const at::Tensor codes =
+      encoded(op, rows.movedim(-1, axis).contiguous(), target.element, target.rounding);
+  const at::Tensor pairs = scales.unflatten(-1, {sizes.back() / kPair, kPair});
+  return {.codes = codes, .scale = pairs.movedim(-2, axis).contiguous()};
+}
+
+}  // namespace npu_sim::ops

@@ -265,6 +265,13 @@ def test_both_forms_of_the_backward_operators_agree() -> None:
     assert all(torch.equal(a, b) for a, b in zip(ones, twos, strict=True))
 
 
+def test_the_form_for_autograd_also_gives_the_rows_it_needs() -> None:
+    rows, places, probs = torch.randn(4, 3).npu(), torch.randperm(4).int().npu(), torch.rand(2, 2)
+    y, kept = torch_npu_sim._npu_moe_token_unpermute(rows, places, probs.npu())
+    assert torch.equal(y, torch_npu_sim.npu_moe_token_unpermute(rows, places, probs.npu()))
+    assert torch.equal(kept, rows)
+
+
 def test_routing_is_a_sort_and_a_gather() -> None:
     x, experts = torch.randn(16, 64).npu(), torch.randint(0, 4, (16, 2)).int().npu()
     with torch_npu_sim.trace() as trace:

@@ -24,7 +24,7 @@ model::Work describe_quantize(const aten::Call& call) {
   return aten::boolean_at(call, kDivides, true) ? aten::element_wise(call, 4, 1)
                                                 : aten::element_wise(call, 5, 0);
 }
-constexpr aten::Entry kEntries[] = {{kOp, describe_quantize}};
+constexpr aten::Entry kEntries[] = {{"npu_quantize", describe_quantize}};
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute

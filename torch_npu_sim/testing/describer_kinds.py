@@ -16,6 +16,7 @@ _ENTRY = re.compile(
 _FUNCTION = re.compile(
     r"^(?:\[\[nodiscard\]\] )?(?:inline )?((?:\w+::)?\w*Work)\s+(\w+)\(", re.MULTILINE
 )
+_NAME = re.compile(r'constexpr const char\* (\w+) = "([\w.]+)";')
 _REST = re.compile(r"Describer (\w+)\[\] = \{([^}]*)\}")
 _MADE = re.compile(r"\b(\w+)Work\s*(?:\w+\s*)?[{;]")
 _CALL = re.compile(r"\b(\w+)\s*(?:<[^;(){}]*>)?\(")
@@ -43,6 +44,8 @@ class DescriberKinds:
 
     def _read(self, path: Path, *, is_operator: bool) -> None:
         text = re.sub(r"//[^\n]*", "", path.read_text())
+        for constant, name in _NAME.findall(text):
+            text = re.sub(rf"\{{{constant},", f'{{"{name}",', text)
         file = _File()
         for match in _FUNCTION.finditer(text):
             body = _body(text, match.end())

@@ -82,10 +82,11 @@ class OperatorTests:
     def file_of(self, name: str) -> str:
         """Returns the file that names the operator most often, a fuzz test last; "" if none.
 
-        A gradient that no test names is tested through the operator whose gradient it is, and a
-        functional form next to the other.
+        A gradient that no test names is tested through the operator whose gradient it is, a
+        functional form next to the other, and `_npu_x` through the `npu_x` that calls it.
         """
         forward = name.removesuffix("_backward").removesuffix("_grad").removesuffix("_functional")
+        forward = forward.removeprefix("_")
         files = self._files.get(name, [])
         if not files and forward != name:
             return self.file_of(forward)

@@ -12,6 +12,7 @@
 #include "ops/activation/gated_halves.h"
 #include "ops/autograd/derivative.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -58,7 +59,7 @@ at::Tensor clipped_swiglu(const at::Tensor& x, const std::optional<at::Tensor>& 
   const at::Tensor gate = halves.gate.clamp(std::nullopt, limit);
   const at::Tensor value = halves.value.clamp(-limit, limit);
   at::Tensor y = gate * at::sigmoid(gate * alpha) * (value + bias);
-  if (group_index.has_value() && group_index->defined()) {
+  if (given(group_index)) {
     const std::int64_t axis = dim < 0 ? dim + x.dim() : dim;
     std::vector<std::int64_t> rows(x.sizes().begin(), x.sizes().begin() + axis);
     std::vector<std::int64_t> shape = rows;

@@ -12,7 +12,8 @@
 #include "aten/describe/operands.h"
 #include "aten/describe/registry.h"
 #include "ops/host_kernel.h"
-#include "ops/sparse/sequences.h"
+#include "ops/integers.h"
+#include "ops/optional_tensor.h"
 #include "runtime/device.h"
 
 namespace npu_sim::ops {
@@ -170,8 +171,8 @@ void advance_step(at::Tensor& input_tokens, const at::Tensor& sampled_token_ids,
                   const MaybeTensor& accepted_num) {
   const Step step{input_tokens, sampled_token_ids, input_positions, seq_lens,  slot_mapping,
                   block_tables, num_seqs,          num_queries,     block_size};
-  const bool speculates = spec_token.has_value() && spec_token->defined();
-  const bool counts = accepted_num.has_value() && accepted_num->defined();
+  const bool speculates = given(spec_token);
+  const bool counts = given(accepted_num);
   TORCH_CHECK_VALUE(speculates == counts, kOp,
                     ": expected spec_token and accepted_num together, got one of them");
   if (speculates) {

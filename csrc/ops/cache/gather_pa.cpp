@@ -12,9 +12,11 @@
 #include "aten/describe/operands.h"
 #include "aten/describe/registry.h"
 #include "aten/describe/values.h"
+#include "ops/cache/copied_first.h"
 #include "ops/cache/paged.h"
 #include "ops/host_kernel.h"
-#include "ops/sparse/sequences.h"
+#include "ops/integers.h"
+#include "ops/optional_tensor.h"
 
 namespace npu_sim::ops {
 namespace {
@@ -50,14 +52,10 @@ model::Work gather_work(const aten::Call& call) {
       .written = base::Bytes(bytes),
       .read = base::Bytes(bytes)};
 }
-model::Work copies_work(const aten::Call& call) {
-  const base::Bytes bytes = aten::bytes_of(call.argument(4)) + aten::bytes_of(call.argument(5));
-  return model::CopyWork{.read = bytes, .written = bytes};
-}
 constexpr aten::Describer kGather[] = {gather_work};
 constexpr aten::Entry kEntries[] = {
     {"npu_gather_pa_kv_cache", gather_work},
-    {"npu_gather_pa_kv_cache_functional", copies_work, kGather},
+    {"npu_gather_pa_kv_cache_functional", copied_first<4, 5>, kGather},
 };
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
@@ -83,7 +81,7 @@ struct Wanted {
   const at::Tensor& seq_lens;
   const MaybeTensor& seq_offset;
   bool sums;
-  [[nodiscard]] bool has_offset() const { return seq_offset.has_value() && seq_offset->defined(); }
+  [[nodiscard]] bool has_offset() const { return given(seq_offset); }
   [[nodiscard]] std::int64_t sequences() const { return block_tables.size(0); }
 };
 

@@ -18,10 +18,12 @@
 
 #include "aten/describe/operands.h"
 #include "aten/describe/registry.h"
+#include "ops/cache/copied_first.h"
 #include "ops/cache/paged.h"
 #include "ops/cache/rotated_pairs.h"
 #include "ops/cache/stored.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 #include "ops/sparse/sequences.h"
 
@@ -51,16 +53,11 @@ model::Work cache_work(const aten::Call& call) {
   if (aten::boolean_at(call, 14, false)) work.written += aten::bytes_of(kv);
   return work;
 }
-// The functional form copies both caches first.
-model::Work copies_work(const aten::Call& call) {
-  const base::Bytes bytes = aten::bytes_of(call.argument(5)) + aten::bytes_of(call.argument(6));
-  return model::CopyWork{.read = bytes, .written = bytes};
-}
 constexpr aten::Describer kCache[] = {cache_work};
 constexpr aten::Entry kEntries[] = {
     {"npu_kv_rmsnorm_rope_cache", cache_work},
     {"npu_kv_rmsnorm_rope_cache_v2", cache_work},
-    {"npu_kv_rmsnorm_rope_cache_v2_functional", copies_work, kCache},
+    {"npu_kv_rmsnorm_rope_cache_v2_functional", copied_first<5, 6>, kCache},
 };
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
@@ -91,7 +88,7 @@ constexpr std::int64_t kValueWidth = 128;  // what marks the form with v; Source
 
 // v counts only where it has the form's shape; the older kernel ignores it.
 at::Tensor value_of(const MaybeTensor& v) {
-  const bool taken = v.has_value() && v->defined() && v->dim() == 4 && v->size(3) == kValueWidth;
+  const bool taken = given(v) && v->dim() == 4 && v->size(3) == kValueWidth;
   return taken ? *v : at::Tensor();
 }
 
@@ -190,8 +187,8 @@ Integers slots_of(const Inputs& in, const at::Tensor& cache) {
 }
 
 at::Tensor by_head(const MaybeTensor& scale, const Inputs& in) {
-  const bool of_heads = scale.has_value() && scale->defined() && in.heads() > 1 &&
-                        scale->numel() > 1 && scale->numel() % in.heads() == 0 && scale->dim() > 1;
+  const bool of_heads = given(scale) && in.heads() > 1 && scale->numel() > 1 &&
+                        scale->numel() % in.heads() == 0 && scale->dim() > 1;
   return of_heads ? scale->view({in.heads(), -1}) : scale.value_or(at::Tensor());
 }
 

@@ -11,12 +11,14 @@
 #include "aten/describe/operands.h"
 #include "aten/describe/registry.h"
 #include "aten/describe/vector_describers.h"
+#include "ops/cache/copied_first.h"
 #include "ops/cache/paged.h"
 #include "ops/cache/rotated_pairs.h"
 #include "ops/cache/stored.h"
 #include "ops/host_kernel.h"
+#include "ops/integers.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
-#include "ops/sparse/sequences.h"
 
 namespace npu_sim::ops {
 namespace {
@@ -41,15 +43,10 @@ model::Work cache_work(const aten::Call& call) {
   }
   return work;
 }
-model::Work copies_work(const aten::Call& call) {
-  base::Bytes bytes{};
-  for (const std::size_t i : {6, 7, 8}) bytes += aten::bytes_of(call.argument(i));
-  return model::CopyWork{.read = bytes, .written = bytes};
-}
 constexpr aten::Describer kCache[] = {cache_work};
 constexpr aten::Entry kEntries[] = {
     {"npu_qkv_rms_norm_rope_cache", cache_work},
-    {"npu_qkv_rms_norm_rope_cache_functional", copies_work, kCache},
+    {"npu_qkv_rms_norm_rope_cache_functional", copied_first<6, 7, 8>, kCache},
 };
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
@@ -128,7 +125,7 @@ void check_targets(const Job& job, const Targets& to) {
   check_quantisation({kOp, "v_scale"}, to.v_cache, to.v, job.width());
   const auto of_heads = [&](const char* argument, const std::optional<at::Tensor>& scale,
                             std::int64_t heads) {
-    const bool there = scale.has_value() && scale->defined();
+    const bool there = given(scale);
     TORCH_CHECK_VALUE(!there || scale->numel() == 1 || scale->numel() == heads * job.width(), kOp,
                       ": expected ", argument, " of [", heads, ", ", job.width(), "], got ",
                       there ? scale->sizes() : at::IntArrayRef{});

@@ -16,8 +16,9 @@
 #include "ops/cache/rotated_pairs.h"
 #include "ops/cache/stored.h"
 #include "ops/host_kernel.h"
+#include "ops/integers.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
-#include "ops/sparse/sequences.h"
 
 namespace npu_sim::ops {
 namespace {
@@ -201,22 +202,21 @@ Five rope_quant_kvcache(const at::Tensor& x, const at::Tensor& cos, const at::Te
 at::Tensor dequantised(const char* op, const at::Tensor& x,
                        const std::array<MaybeTensor, 3>& scales_and_bias) {
   const auto& [weight, activation, bias] = scales_and_bias;
-  const auto there = [](const MaybeTensor& t) { return t.has_value() && t->defined(); };
   const std::int64_t rows = x.numel() / std::max<std::int64_t>(1, x.size(-1));
   at::Tensor wide = x.to(at::kFloat);
-  if (there(weight)) {
+  if (given(weight)) {
     TORCH_CHECK_VALUE(weight->numel() == x.size(-1), op, ": expected weight_scale of [", x.size(-1),
                       "], got ", weight->sizes());
     wide = wide * widened(*weight).flatten();
   }
-  if (there(activation)) {
+  if (given(activation)) {
     TORCH_CHECK_VALUE(activation->numel() == rows, op, ": expected activation_scale of [", rows,
                       "], got ", activation->sizes());
     std::vector<std::int64_t> sizes = x.sizes().vec();
     sizes.back() = 1;
     wide = wide * widened(*activation).reshape(sizes);
   }
-  if (there(bias)) {
+  if (given(bias)) {
     TORCH_CHECK_VALUE(bias->numel() == x.size(-1), op, ": expected bias of [", x.size(-1),
                       "], got ", bias->sizes());
     wide = wide + widened(*bias).flatten();

@@ -5,8 +5,10 @@
 // [blocks, heads width / piece, tokens, piece] in 'PA_NZ'. Source: op-plugin@517f2e7d.
 #include "aten/describe/operands.h"
 #include "aten/describe/registry.h"
+#include "ops/cache/copied_first.h"
 #include "ops/cache/paged.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/sparse/sequences.h"
 
 namespace npu_sim::ops {
@@ -34,15 +36,10 @@ model::Work scatter_kv_work(const aten::Call& call) {
   return scattered(call, 4, text_at(call, 8, "Norm").find("NZ") != std::string_view::npos, {0, 1});
 }
 model::Work scatter_work(const aten::Call& call) { return scattered(call, 1, false, {0}); }
-// The functional form copies both caches first.
-model::Work copies_work(const aten::Call& call) {
-  const base::Bytes bytes = aten::bytes_of(call.argument(2)) + aten::bytes_of(call.argument(3));
-  return model::CopyWork{.read = bytes, .written = bytes};
-}
 constexpr aten::Describer kScatter[] = {scatter_kv_work};
 constexpr aten::Entry kEntries[] = {
     {"npu_scatter_pa_kv_cache", scatter_kv_work},
-    {"npu_scatter_pa_kv_cache_functional", copies_work, kScatter},
+    {"npu_scatter_pa_kv_cache_functional", copied_first<2, 3>, kScatter},
     {"npu_scatter_pa_cache", scatter_work},
 };
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
@@ -54,10 +51,9 @@ struct CompressionArguments {
   const MaybeTensor& seq_lens;
 };
 
-void refuse_compression(const char* op, const at::Tensor& key, const CompressionArguments& given) {
-  const auto there = [](const MaybeTensor& x) { return x.has_value() && x->defined(); };
+void refuse_compression(const char* op, const at::Tensor& key, const CompressionArguments& form) {
   TORCH_CHECK_NOT_IMPLEMENTED(
-      key.dim() != 4 && !there(given.lens) && !there(given.offsets) && !there(given.seq_lens), op,
+      key.dim() != 4 && !given(form.lens) && !given(form.offsets) && !given(form.seq_lens), op,
       ": the form with compress_lens, compress_seq_offsets and seq_lens is not built yet");
 }
 

@@ -4,14 +4,11 @@
 #include <c10/util/Exception.h>
 
 #include "ops/format/coded.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
 namespace {
-
-bool there(const std::optional<at::Tensor>& tensor) {
-  return tensor.has_value() && tensor->defined();
-}
 
 // The narrow format of a cache; nullopt for a float one.
 std::optional<compute::Element> format_in(const at::Tensor& cache,
@@ -35,11 +32,11 @@ void check_quantisation(ArgumentName name, const at::Tensor& cache,
       element.has_value() ? compute::bits(*element) == 8 && cache.element_size() == 1 : wide,
       name.op, ": expected a cache of float32, float16, bfloat16, int8, ",
       "float8_e4m3fn, float8_e5m2 or (as uint8 with its dtype) hifloat8, got ", dtype);
-  TORCH_CHECK_VALUE(element.has_value() == there(quantisation.scale), name.op, ": expected ",
+  TORCH_CHECK_VALUE(element.has_value() == given(quantisation.scale), name.op, ": expected ",
                     element.has_value() ? "" : "no ", name.argument, " for a cache of ", dtype,
-                    ", got ", there(quantisation.scale) ? "one" : "None");
+                    ", got ", given(quantisation.scale) ? "one" : "None");
   for (const std::optional<at::Tensor>& x : {quantisation.scale, quantisation.offset}) {
-    if (!there(x)) continue;
+    if (!given(x)) continue;
     const bool fits = x->numel() == 1 || (x->dim() >= 1 && x->size(-1) == width);
     TORCH_CHECK_VALUE(fits, name.op, ": expected ", name.argument, " (and its offset) of [", width,
                       "], got ", x->sizes());
@@ -52,7 +49,7 @@ at::Tensor stored(ArgumentName name, const at::Tensor& values, const at::Tensor&
   if (!element.has_value()) return values.to(cache.scalar_type()).contiguous();
   const at::Tensor scale = widened(*quantisation.scale);
   at::Tensor scaled = quantisation.divides ? values / scale : values * scale;
-  if (there(quantisation.offset)) scaled = scaled + widened(*quantisation.offset);
+  if (given(quantisation.offset)) scaled = scaled + widened(*quantisation.offset);
   const compute::Rounding rounding = *element == compute::Element::kHifloat8
                                          ? compute::Rounding::kRound
                                          : compute::Rounding::kRint;

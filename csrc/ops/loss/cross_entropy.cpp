@@ -10,6 +10,7 @@
 #include "aten/describe/vector_describers.h"
 #include "ops/autograd/derivative.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -56,7 +57,7 @@ void check_rows(const char* op, const at::Tensor& rows, const at::Tensor& target
 void check_choices(const char* op, const at::Tensor& rows, const std::optional<at::Tensor>& weight,
                    std::int64_t ignore_index, double label_smoothing) {
   const std::int64_t classes = rows.size(1);
-  if (weight.has_value() && weight->defined()) {
+  if (given(weight)) {
     TORCH_CHECK_VALUE(weight->dim() == 1 && weight->size(0) == classes, op,
                       ": expected weight [C] for input ", rows.sizes(), ", got ", weight->sizes());
   }
@@ -93,9 +94,8 @@ struct RowWeights {
 
 RowWeights row_weights(const at::Tensor& rows, const at::Tensor& target,
                        const std::optional<at::Tensor>& weight, std::int64_t ignore_index) {
-  const bool given = weight.has_value() && weight->defined();
   const at::Tensor classes =
-      given ? weight->to(rows.scalar_type()) : at::ones({rows.size(1)}, rows.options());
+      given(weight) ? weight->to(rows.scalar_type()) : at::ones({rows.size(1)}, rows.options());
   const at::Tensor kept = ignore_index < 0 ? at::ones({rows.size(0)}, rows.options())
                                            : target.ne(ignore_index).to(rows.scalar_type());
   return {.classes = classes, .target = classes.index_select(0, target) * kept, .kept = kept};

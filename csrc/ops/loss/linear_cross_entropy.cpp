@@ -13,6 +13,7 @@
 #include "aten/describe/registry.h"
 #include "aten/describe/vector_describers.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -158,7 +159,7 @@ std::tuple<at::Tensor, at::Tensor> loss_with_max_sum(
 at::Tensor softmax_of(const char* op, const at::Tensor& input, const at::Tensor& weight,
                       const std::optional<at::Tensor>& most, const std::optional<at::Tensor>& sum,
                       const std::optional<at::Tensor>& kept) {
-  if (kept && kept->defined()) {
+  if (given(kept)) {
     TORCH_CHECK_VALUE(
         kept->dim() == 2 && kept->size(0) == input.size(0) && kept->size(1) == weight.size(0), op,
         ": expected softmax [", input.size(0), ", ", weight.size(0), "], got ", kept->sizes());

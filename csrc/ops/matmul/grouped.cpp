@@ -12,6 +12,7 @@
 #include "aten/describe/registry.h"
 #include "aten/describe/values.h"
 #include "ops/host_kernel.h"
+#include "ops/integers.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -22,7 +23,7 @@ constexpr std::int64_t kNoSplit = -1;
 constexpr std::int64_t kSplitRows = 0;
 constexpr std::int64_t kSplitK = 2;
 
-using Sizes = std::vector<std::int64_t>;
+using Sizes = Integers;
 using Tensors = std::optional<at::TensorList>;
 
 // Rows of each group from a group list: 0 running sums, 1 counts, 2 pairs of group and count.
@@ -255,13 +256,11 @@ at::ScalarType result_dtype(at::TensorList x, std::optional<std::int64_t> dtype)
 }
 
 std::optional<Sizes> integers(const std::optional<at::Tensor>& list) {
-  if (!list.has_value() || !list->defined()) return std::nullopt;
+  if (!given(list)) return std::nullopt;
   TORCH_CHECK_TYPE(list->scalar_type() == at::kLong, kOp, ": expected group_list of int64, got ",
                    list->scalar_type());
   if (list->is_meta()) return Sizes{};
-  const at::Tensor dense = list->contiguous();
-  const auto* const first = dense.const_data_ptr<std::int64_t>();
-  return Sizes(first, first + dense.numel());
+  return integers_in(*list);
 }
 
 std::vector<at::Tensor> grouped_matmul(

@@ -9,6 +9,7 @@
 #include "aten/describe/values.h"
 #include "aten/describe/work_of.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -55,10 +56,6 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute
-bool given(const std::optional<at::Tensor>& tensor) {
-  return tensor.has_value() && tensor->defined();
-}
-
 at::Tensor after(std::string_view fused_op_type, const at::Tensor& product,
                  const std::optional<at::Tensor>& x3) {
   constexpr const char* kOp = "npu_fused_matmul";

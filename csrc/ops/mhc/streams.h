@@ -7,14 +7,9 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <optional>
+#include "ops/optional_tensor.h"
 
 namespace npu_sim::ops {
-
-// Whether an optional argument was given.
-[[nodiscard]] inline bool given(const std::optional<at::Tensor>& tensor) {
-  return tensor.has_value() && tensor->defined();
-}
 
 // Streams of x. Throws ValueError unless x has 3 or 4 axes.
 [[nodiscard]] std::int64_t streams_of(const char* op, const at::Tensor& x);

@@ -20,6 +20,7 @@
 
 #include "aten/describe/operands.h"
 #include "aten/describe/registry.h"
+#include "ops/cache/copied_first.h"
 #include "ops/cache/rotated_pairs.h"
 #include "ops/format/coded.h"
 #include "ops/host_kernel.h"
@@ -58,15 +59,11 @@ model::Work absorb_work(const aten::Call& call) {
                            .out = aten::format_of(call.result(0))};
 }
 model::Work keys_work(const aten::Call& call) { return product(call, 4, call.argument(0)); }
-model::Work copies_work(const aten::Call& call) {
-  const base::Bytes bytes = aten::bytes_of(call.argument(9)) + aten::bytes_of(call.argument(10));
-  return model::CopyWork{.read = bytes, .written = bytes};
-}
 constexpr aten::Describer kRest[] = {up_work, absorb_work, keys_work};
 constexpr aten::Describer kAll[] = {down_work, up_work, absorb_work, keys_work};
 constexpr aten::Entry kEntries[] = {
     {"npu_mla_prolog_v3", down_work, kRest},
-    {"npu_mla_prolog_v3_functional", copies_work, kAll},
+    {"npu_mla_prolog_v3_functional", copied_first<9, 10>, kAll},
 };
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 

@@ -18,6 +18,7 @@
 #include "ops/autograd/derivative.h"
 #include "ops/host_kernel.h"
 #include "ops/moe/indices.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -130,10 +131,6 @@ at::Tensor hashed(const at::Tensor& input_ids, const at::Tensor& tid2eid, std::i
   const at::Tensor chosen = tid2eid.index_select(0, input_ids);
   check_indices({kOp, "tid2eid"}, chosen, 0, experts);
   return chosen.to(at::kLong);
-}
-
-bool given(const std::optional<at::Tensor>& tensor) {
-  return tensor.has_value() && tensor->defined();
 }
 
 void check_logits(const char* op, const at::Tensor& x) {

@@ -10,6 +10,7 @@
 #include "ops/host_kernel.h"
 #include "ops/moe/indices.h"
 #include "ops/moe/moved_rows.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -56,10 +57,6 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute
-bool given(const std::optional<at::Tensor>& tensor) {
-  return tensor.has_value() && tensor->defined();
-}
-
 void refuse_padded(const char* op, bool padded_mode) {
   TORCH_CHECK_NOT_IMPLEMENTED(!padded_mode, op,
                               ": padded_mode=True is not built yet; pass indices of [tokens, k]");

@@ -13,6 +13,7 @@
 #include "ops/host_kernel.h"
 #include "ops/moe/indices.h"
 #include "ops/moe/moved_rows.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -66,10 +67,6 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute
-bool given(const std::optional<at::Tensor>& tensor) {
-  return tensor.has_value() && tensor->defined();
-}
-
 void check_choices(const char* op, const at::Tensor& x, const at::Tensor& expert_idx) {
   TORCH_CHECK_VALUE(x.dim() == 2, op, ": expected x of [tokens, hidden], got ", x.sizes());
   TORCH_CHECK_VALUE(expert_idx.dim() == 2 && expert_idx.size(0) == x.size(0), op,

@@ -11,6 +11,7 @@
 #include "aten/describe/vector_describers.h"
 #include "ops/autograd/derivative.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -34,10 +35,6 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- op
-using Optional = std::optional<at::Tensor>;
-
-bool given(const Optional& tensor) { return tensor.has_value() && tensor->defined(); }
-
 void check_input(const char* op, const at::Tensor& input, std::int64_t groups) {
   TORCH_CHECK_TYPE(input.is_floating_point(), op, ": expected a floating input, got ",
                    input.scalar_type());
@@ -49,7 +46,7 @@ void check_input(const char* op, const at::Tensor& input, std::int64_t groups) {
 }
 
 void check_channels(const char* op, const char* name, const at::Tensor& input,
-                    const Optional& tensor) {
+                    const MaybeTensor& tensor) {
   if (!given(tensor)) return;
   TORCH_CHECK_TYPE(tensor->is_floating_point(), op, ": expected a floating ", name, ", got ",
                    tensor->scalar_type());
@@ -58,7 +55,7 @@ void check_channels(const char* op, const char* name, const at::Tensor& input,
 }
 
 // --- compute
-at::Tensor wide_or_none(const Optional& tensor, const at::Tensor& like) {
+at::Tensor wide_or_none(const MaybeTensor& tensor, const at::Tensor& like) {
   return given(tensor) ? tensor->to(like.scalar_type()) : at::Tensor();
 }
 
@@ -68,7 +65,7 @@ struct GroupNorm {
   at::Tensor rstd;
 };
 
-GroupNorm group_norm(const at::Tensor& input, const Optional& weight, const Optional& bias,
+GroupNorm group_norm(const at::Tensor& input, const MaybeTensor& weight, const MaybeTensor& bias,
                      std::int64_t groups, double eps) {
   const at::Tensor x = widened(input).contiguous();
   const std::int64_t n = x.size(0);
@@ -82,7 +79,7 @@ GroupNorm group_norm(const at::Tensor& input, const Optional& weight, const Opti
 using Three = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
 // The statistics have the dtype of weight where that and bias are given, else of input.
-Three group_norm_silu(const at::Tensor& input, const Optional& weight, const Optional& bias,
+Three group_norm_silu(const at::Tensor& input, const MaybeTensor& weight, const MaybeTensor& bias,
                       std::int64_t group, double eps) {
   constexpr const char* kOp = "npu_group_norm_silu";
   check_input(kOp, input, group);

@@ -7,6 +7,7 @@
 #include "ops/host_kernel.h"
 #include "ops/norm/rms_norm.h"
 #include "ops/norm/row_describers.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -81,12 +82,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> add_layer_norm_backwa
     const at::Tensor& rstd, const at::Tensor& mean, const at::Tensor& gamma,
     const std::optional<at::Tensor>& dsum) {
   check_pair("npu_add_layer_norm_backward", x1, x2, gamma);
-  TORCH_CHECK_VALUE(dy.has_value() && dy->defined() && dy->sizes() == x1.sizes(),
+  TORCH_CHECK_VALUE(given(dy) && dy->sizes() == x1.sizes(),
                     "npu_add_layer_norm_backward: expected dy_opt of ", x1.sizes(),
                     ", the shape of x1");
   const at::Tensor sum = widened(x1) + widened(x2);
   const LayerNormGrad grad = layer_norm_grad(widened(*dy), sum, gamma, mean, rstd);
-  const at::Tensor dx = dsum.has_value() && dsum->defined() ? grad.x + widened(*dsum) : grad.x;
+  const at::Tensor dx = given(dsum) ? grad.x + widened(*dsum) : grad.x;
   return {dx.to(x1.scalar_type(), false, true), dx.to(x2.scalar_type(), false, true),
           grad.gamma.to(gamma.scalar_type()), grad.beta.to(gamma.scalar_type())};
 }

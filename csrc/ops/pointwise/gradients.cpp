@@ -13,6 +13,7 @@
 #include "aten/describe/registry.h"
 #include "aten/describe/vector_describers.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -55,11 +56,11 @@ at::Tensor bce_with_logits_backward(const at::Tensor& grad_output, const at::Ten
   const at::Tensor t = widened(target);
   const at::Tensor s = at::sigmoid(widened(input));
   at::Tensor grad = s - t;
-  if (pos_weight && pos_weight->defined()) {
+  if (given(pos_weight)) {
     const at::Tensor positive = widened(*pos_weight) * t;
     grad = (positive + 1 - t) * s - positive;
   }
-  if (weight && weight->defined()) grad = grad * widened(*weight);
+  if (given(weight)) grad = grad * widened(*weight);
   grad = grad * widened(grad_output);
   if (reduction == kMean) grad = grad / static_cast<double>(input.numel());
   TORCH_CHECK_VALUE(grad.sizes() == input.sizes(), kOp,

@@ -13,6 +13,7 @@
 #include "ops/format/coded.h"
 #include "ops/format/element_of.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 #include "ops/quant/quantized.h"
 #include "ops/quant/works.h"
@@ -21,8 +22,6 @@ namespace npu_sim::ops {
 namespace {
 
 using compute::Element;
-using OptionalTensor = std::optional<at::Tensor>;
-
 // --- work: load, convert, abs, largest; load, convert, scale, round, two converts, store. The
 // asymmetric form also takes the smallest and adds the offset.
 constexpr aten::Entry kEntries[] = {
@@ -32,8 +31,6 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute
-bool given(const OptionalTensor& tensor) { return tensor.has_value() && tensor->defined(); }
-
 // Row r takes the vector of the first group whose (cumulative) end lies behind r; rows behind all
 // groups stay as they are.
 at::Tensor smoothed_by_group(const at::Tensor& values, const at::Tensor& smooth,
@@ -50,8 +47,8 @@ at::Tensor smoothed_by_group(const at::Tensor& values, const at::Tensor& smooth,
 struct Arguments {
   const char* op;
   const at::Tensor& input;
-  const OptionalTensor& smooth_scales;
-  const OptionalTensor& group_index;
+  const MaybeTensor& smooth_scales;
+  const MaybeTensor& group_index;
   c10::string_view quant_mode;
 };
 
@@ -134,8 +131,8 @@ at::Tensor as_returned(const at::Tensor& kept, const Arguments& arguments) {
 }
 
 std::tuple<at::Tensor, at::Tensor> dynamic_quant(const at::Tensor& input,
-                                                 const OptionalTensor& smooth_scales,
-                                                 const OptionalTensor& group_index,
+                                                 const MaybeTensor& smooth_scales,
+                                                 const MaybeTensor& group_index,
                                                  std::optional<std::int64_t> dst_type,
                                                  c10::string_view quant_mode, double dst_type_max) {
   const Arguments arguments{"npu_dynamic_quant", input, smooth_scales, group_index, quant_mode};
@@ -153,7 +150,7 @@ double least_of(const Target& target) {
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> dynamic_quant_asymmetric(
-    const at::Tensor& input, const OptionalTensor& smooth_scales, const OptionalTensor& group_index,
+    const at::Tensor& input, const MaybeTensor& smooth_scales, const MaybeTensor& group_index,
     std::optional<std::int64_t> dst_type, c10::string_view quant_mode, double dst_type_max) {
   const Arguments arguments{"npu_dynamic_quant_asymmetric", input, smooth_scales, group_index,
                             quant_mode};

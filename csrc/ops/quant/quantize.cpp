@@ -9,6 +9,7 @@
 #include "ops/format/coded.h"
 #include "ops/format/element_of.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 #include "ops/quant/quantized.h"
 
@@ -80,7 +81,7 @@ at::Tensor npu_quantize(const at::Tensor& input, const at::Tensor& scales,
                     -input.dim(), ", ", input.dim() - 1, "], got ", axis);
   const at::Tensor factors = along_axis("scales", scales, input, place);
   at::Tensor values = div_mode ? widened(input) / factors : widened(input) * factors;
-  if (zero_points.has_value() && zero_points->defined()) {
+  if (given(zero_points)) {
     TORCH_CHECK_VALUE(zero_points->numel() == scales.numel(), kOp, ": expected zero_points of ",
                       scales.sizes(), ", the shape of scales, got ", zero_points->sizes());
     values = values + along_axis("zero_points", *zero_points, input, place);

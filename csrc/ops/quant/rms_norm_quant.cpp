@@ -8,6 +8,7 @@
 #include "ops/format/element_of.h"
 #include "ops/host_kernel.h"
 #include "ops/norm/rms_norm.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 #include "ops/quant/mx.h"
 #include "ops/quant/quantized.h"
@@ -15,8 +16,6 @@
 
 namespace npu_sim::ops {
 namespace {
-
-using OptionalTensor = std::optional<at::Tensor>;
 
 // --- work: the norm (4, one more with the sum), then four with one scale, nine by blocks.
 constexpr aten::Entry kEntries[] = {
@@ -30,7 +29,7 @@ constexpr aten::Entry kEntries[] = {
 struct Norm {
   const char* op;
   const at::Tensor& gamma;
-  const OptionalTensor& beta;
+  const MaybeTensor& beta;
   double epsilon;
 };
 
@@ -46,7 +45,7 @@ at::Tensor normalized(const Norm& norm, const at::Tensor& sum) {
 at::Tensor rms_norm_quant(const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& beta,
                           const at::Tensor& scale, const at::Tensor& offset, double epsilon,
                           std::optional<std::int64_t> dst_dtype) {
-  const OptionalTensor given_beta = beta;
+  const MaybeTensor given_beta = beta;
   const Norm norm{"npu_rms_norm_quant", gamma, given_beta, epsilon};
   check_gamma(norm.op, x, gamma);
   TORCH_CHECK_VALUE(scale.numel() == 1 && offset.numel() == 1, norm.op,
@@ -66,7 +65,7 @@ at::Tensor rms_norm_quant(const at::Tensor& x, const at::Tensor& gamma, const at
 at::Tensor no_rstd(const at::Tensor& x) { return at::empty({0}, x.options().dtype(at::kFloat)); }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> rms_norm_mx(
-    const at::Tensor& x, const at::Tensor& gamma, const OptionalTensor& beta, double epsilon,
+    const at::Tensor& x, const at::Tensor& gamma, const MaybeTensor& beta, double epsilon,
     std::int64_t scale_alg, c10::string_view round_mode, std::int64_t dst_type) {
   const Norm norm{"npu_rms_norm_dynamic_mx_quant", gamma, beta, epsilon};
   check_gamma(norm.op, x, gamma);
@@ -76,7 +75,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> rms_norm_mx(
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> add_rms_norm_mx(
-    const at::Tensor& x1, const at::Tensor& x2, const at::Tensor& gamma, const OptionalTensor& beta,
+    const at::Tensor& x1, const at::Tensor& x2, const at::Tensor& gamma, const MaybeTensor& beta,
     double epsilon, std::int64_t scale_alg, c10::string_view round_mode, std::int64_t dst_type) {
   const Norm norm{"npu_add_rms_norm_dynamic_mx_quant", gamma, beta, epsilon};
   check_gamma(norm.op, x1, gamma);

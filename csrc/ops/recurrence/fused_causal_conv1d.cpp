@@ -12,15 +12,12 @@
 #include "aten/describe/values.h"
 #include "aten/describe/vector_describers.h"
 #include "ops/host_kernel.h"
+#include "ops/integers.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
 namespace {
-
-using Optional = std::optional<at::Tensor>;
-using Integers = std::vector<std::int64_t>;
-
-bool given(const Optional& tensor) { return tensor.has_value() && tensor->defined(); }
 
 // --- work: the tokens, and the lines of the cache that the sequences read and write; a
 // multiply-add a tap, with its load, and the residual.
@@ -48,15 +45,15 @@ constexpr aten::Entry kEntries[] = {
 // The call as given; what it does not name here has no effect on the card.
 struct Arguments {
   const char* op;
-  const at::Tensor& weight;           // [taps, channels]
-  at::Tensor& states;                 // [lines, length, channels]
-  const Optional& query_start_loc;    // [sequences + 1]
-  const Optional& cache_indices;      // [sequences], or [sequences, pages]
-  const Optional& accepted;           // [sequences]
-  const Optional& computed;           // [sequences]
-  const Optional& first_block;        // [sequences], of prefix caching
-  const Optional& last_block;         // likewise
-  const Optional& initial_state_idx;  // likewise
+  const at::Tensor& weight;              // [taps, channels]
+  at::Tensor& states;                    // [lines, length, channels]
+  const MaybeTensor& query_start_loc;    // [sequences + 1]
+  const MaybeTensor& cache_indices;      // [sequences], or [sequences, pages]
+  const MaybeTensor& accepted;           // [sequences]
+  const MaybeTensor& computed;           // [sequences]
+  const MaybeTensor& first_block;        // [sequences], of prefix caching
+  const MaybeTensor& last_block;         // likewise
+  const MaybeTensor& initial_state_idx;  // likewise
   std::int64_t pad_slot_id;
   bool residual;
   std::int64_t block_size;
@@ -97,15 +94,13 @@ void check_modes(const Arguments& in) {
                     in.block_size);
 }
 
-Integers integers(const char* op, const char* name, const Optional& tensor, std::int64_t count) {
+Integers integers(const char* op, const char* name, const MaybeTensor& tensor, std::int64_t count) {
   if (!given(tensor)) return {};
   TORCH_CHECK_TYPE(tensor->scalar_type() == at::kInt || tensor->scalar_type() == at::kLong, op,
                    ": expected ", name, " of int32, got ", tensor->scalar_type());
   TORCH_CHECK_VALUE(count < 0 || tensor->numel() == count, op, ": expected ", name, " of ", count,
                     " elements, got ", tensor->sizes());
-  const at::Tensor wide = tensor->to(at::kLong).contiguous();
-  const auto* const first = wide.const_data_ptr<std::int64_t>();
-  return {first, first + wide.numel()};
+  return integers_in(*tensor);
 }
 
 // The integer tensors as vectors.
@@ -257,14 +252,14 @@ bool is_pangu(const char* op, const std::optional<c10::string_view>& mode) {
 
 // bias, activation, initial_state_mode, run_mode and max_query_len have no effect, as documented.
 at::Tensor conv1d(const at::Tensor& x, const at::Tensor& weight, at::Tensor& conv_states,
-                  const Optional& query_start_loc, const Optional& cache_indices,
-                  const Optional& /*initial_state_mode*/, const Optional& /*bias*/,
-                  const Optional& accepted, std::optional<c10::string_view> /*activation*/,
+                  const MaybeTensor& query_start_loc, const MaybeTensor& cache_indices,
+                  const MaybeTensor& /*initial_state_mode*/, const MaybeTensor& /*bias*/,
+                  const MaybeTensor& accepted, std::optional<c10::string_view> /*activation*/,
                   std::optional<std::int64_t> pad_slot_id, std::optional<std::int64_t> /*run_mode*/,
                   std::optional<std::int64_t> residual,
-                  std::optional<std::int64_t> /*max_query_len*/, const Optional& computed,
-                  const Optional& first_block, const Optional& last_block,
-                  const Optional& initial_state_idx, std::optional<std::int64_t> block_size,
+                  std::optional<std::int64_t> /*max_query_len*/, const MaybeTensor& computed,
+                  const MaybeTensor& first_block, const MaybeTensor& last_block,
+                  const MaybeTensor& initial_state_idx, std::optional<std::int64_t> block_size,
                   std::optional<c10::string_view> conv_mode) {
   constexpr const char* kOp = "npu_fused_causal_conv1d";
   const Arguments in{.op = kOp,
@@ -289,14 +284,14 @@ at::Tensor conv1d(const at::Tensor& x, const at::Tensor& weight, at::Tensor& con
 }
 
 void conv1d_v2(at::Tensor& x, const at::Tensor& weight, at::Tensor& conv_states,
-               const Optional& query_start_loc, const Optional& cache_indices,
-               const Optional& /*initial_state_mode*/, const Optional& /*bias*/,
-               const Optional& accepted, std::optional<c10::string_view> /*activation*/,
+               const MaybeTensor& query_start_loc, const MaybeTensor& cache_indices,
+               const MaybeTensor& /*initial_state_mode*/, const MaybeTensor& /*bias*/,
+               const MaybeTensor& accepted, std::optional<c10::string_view> /*activation*/,
                std::optional<std::int64_t> pad_slot_id, std::optional<std::int64_t> /*run_mode*/,
                std::optional<std::int64_t> residual, std::optional<std::int64_t> /*max_query_len*/,
-               const Optional& computed, const Optional& first_block, const Optional& last_block,
-               const Optional& initial_state_idx, std::optional<std::int64_t> block_size,
-               std::optional<c10::string_view> conv_mode) {
+               const MaybeTensor& computed, const MaybeTensor& first_block,
+               const MaybeTensor& last_block, const MaybeTensor& initial_state_idx,
+               std::optional<std::int64_t> block_size, std::optional<c10::string_view> conv_mode) {
   constexpr const char* kOp = "npu_fused_causal_conv1d_v2";
   const Arguments in{.op = kOp,
                      .weight = weight,

@@ -15,12 +15,14 @@
 #include "aten/describe/values.h"
 #include "aten/describe/vector_describers.h"
 #include "ops/host_kernel.h"
+#include "ops/integers.h"
+#include "ops/optional_tensor.h"
 
 namespace npu_sim::ops {
 namespace {
 
 using base::Bytes;
-using Lengths = std::vector<std::int64_t>;
+using Lengths = Integers;
 
 // --- work
 // Token by token on the vector cores: a state element is decayed, multiplied with k and summed,
@@ -81,22 +83,18 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- op
-using Optional = std::optional<at::Tensor>;
-
-bool given(const Optional& tensor) { return tensor.has_value() && tensor->defined(); }
-
 struct Inputs {
   const char* op;
   const at::Tensor& query;  // [tokens, k heads, k]
   const at::Tensor& key;
   const at::Tensor& value;  // [tokens, v heads, v]
   const at::Tensor& state;  // [blocks, v heads, v, k]
-  const Optional& beta;     // [tokens, v heads]; 1 if absent
-  const Optional& g;        // [tokens, v heads]; 0 if absent
-  const Optional& gk;       // [tokens, v heads, k]; 0 if absent
+  const MaybeTensor& beta;  // [tokens, v heads]; 1 if absent
+  const MaybeTensor& g;     // [tokens, v heads]; 0 if absent
+  const MaybeTensor& gk;    // [tokens, v heads, k]; 0 if absent
 };
 
-void check_optional(const Inputs& in, const char* name, const Optional& tensor,
+void check_optional(const Inputs& in, const char* name, const MaybeTensor& tensor,
                     at::IntArrayRef sizes) {
   if (!given(tensor)) return;
   TORCH_CHECK_TYPE(tensor->is_floating_point(), in.op, ": expected a floating ", name, ", got ",
@@ -137,7 +135,7 @@ void check_inputs(const Inputs& in, std::int64_t longest_axis) {
   check_optional(in, "gk", in.gk, {tokens, heads, in.query.size(2)});
 }
 
-void check_required(const char* op, const char* name, const Optional& tensor) {
+void check_required(const char* op, const char* name, const MaybeTensor& tensor) {
   TORCH_CHECK_VALUE(given(tensor), op, ": expected ", name, ", got None");
 }
 
@@ -148,9 +146,7 @@ Lengths integers(const char* op, const char* name, const at::Tensor& tensor, std
   TORCH_CHECK_VALUE(tensor.dim() == 1 && (count < 0 || tensor.size(0) == count), op, ": expected ",
                     name, " of one axis", count < 0 ? "" : " with one element a token or sequence",
                     ", got ", tensor.sizes());
-  const at::Tensor wide = tensor.to(at::kLong).contiguous();
-  const auto* const first = wide.const_data_ptr<std::int64_t>();
-  return {first, first + wide.numel()};
+  return integers_in(tensor);
 }
 
 void check_lengths(const char* op, const Lengths& lengths, std::int64_t tokens) {
@@ -168,7 +164,7 @@ void check_lengths(const char* op, const Lengths& lengths, std::int64_t tokens) 
 struct Floats {
   at::Tensor query, key, value, beta, g, gk;
 
-  static at::Tensor of(const Optional& tensor) {
+  static at::Tensor of(const MaybeTensor& tensor) {
     return given(tensor) ? tensor->to(at::kFloat).contiguous() : at::Tensor();
   }
   explicit Floats(const Inputs& in, double scale)
@@ -285,7 +281,7 @@ at::Tensor run(const Inputs& in, double scale, const Sequences& sequences, const
 
 // The sequences, each with the block its accepted tokens left the state in.
 Sequences recurrent_sequences(const Inputs& in, const Lengths& lengths, const Lengths& blocks,
-                              const Optional& accepted) {
+                              const MaybeTensor& accepted) {
   const auto count = static_cast<std::int64_t>(lengths.size());
   const Lengths taken = given(accepted) ? integers(in.op, "num_accepted_tokens", *accepted, count)
                                         : Lengths(lengths.size(), 1);
@@ -303,8 +299,9 @@ Sequences recurrent_sequences(const Inputs& in, const Lengths& lengths, const Le
   return sequences;
 }
 
-at::Tensor recurrent(const Inputs& in, std::optional<double> scale, const Optional& lengths_tensor,
-                     const Optional& indices, const Optional& accepted, at::Tensor& state) {
+at::Tensor recurrent(const Inputs& in, std::optional<double> scale,
+                     const MaybeTensor& lengths_tensor, const MaybeTensor& indices,
+                     const MaybeTensor& accepted, at::Tensor& state) {
   constexpr std::int64_t kLongestAxis = 512;
   check_inputs(in, kLongestAxis);
   TORCH_CHECK_VALUE(scale.has_value(), in.op, ": expected scale, got None");
@@ -329,10 +326,10 @@ at::Tensor recurrent(const Inputs& in, std::optional<double> scale, const Option
 }
 
 at::Tensor recurrent_in_place(const at::Tensor& query, const at::Tensor& key,
-                              const at::Tensor& value, at::Tensor& state, const Optional& beta,
-                              std::optional<double> scale, const Optional& lengths,
-                              const Optional& indices, const Optional& accepted, const Optional& g,
-                              const Optional& gk) {
+                              const at::Tensor& value, at::Tensor& state, const MaybeTensor& beta,
+                              std::optional<double> scale, const MaybeTensor& lengths,
+                              const MaybeTensor& indices, const MaybeTensor& accepted,
+                              const MaybeTensor& g, const MaybeTensor& gk) {
   const Inputs in{.op = "npu_recurrent_gated_delta_rule",
                   .query = query,
                   .key = key,
@@ -346,9 +343,9 @@ at::Tensor recurrent_in_place(const at::Tensor& query, const at::Tensor& key,
 
 std::tuple<at::Tensor, at::Tensor> recurrent_functional(
     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-    const at::Tensor& state, const Optional& beta, std::optional<double> scale,
-    const Optional& lengths, const Optional& indices, const Optional& accepted, const Optional& g,
-    const Optional& gk) {
+    const at::Tensor& state, const MaybeTensor& beta, std::optional<double> scale,
+    const MaybeTensor& lengths, const MaybeTensor& indices, const MaybeTensor& accepted,
+    const MaybeTensor& g, const MaybeTensor& gk) {
   const Inputs in{.op = "npu_recurrent_gated_delta_rule_functional",
                   .query = query,
                   .key = key,
@@ -363,16 +360,17 @@ std::tuple<at::Tensor, at::Tensor> recurrent_functional(
 }
 
 std::tuple<at::Tensor, at::Tensor> chunk(const at::Tensor& query, const at::Tensor& key,
-                                         const at::Tensor& value, const Optional& beta,
-                                         const Optional& initial_state, const Optional& lengths,
-                                         std::optional<double> scale, const Optional& g) {
+                                         const at::Tensor& value, const MaybeTensor& beta,
+                                         const MaybeTensor& initial_state,
+                                         const MaybeTensor& lengths, std::optional<double> scale,
+                                         const MaybeTensor& g) {
   constexpr const char* kOp = "npu_chunk_gated_delta_rule";
   constexpr std::int64_t kLongestAxis = 128;
   check_required(kOp, "beta", beta);
   check_required(kOp, "initial_state", initial_state);
   check_required(kOp, "actual_seq_lengths", lengths);
   TORCH_CHECK_VALUE(scale.has_value(), kOp, ": expected scale, got None");
-  const Optional no_gk;
+  const MaybeTensor no_gk;
   const Inputs in{.op = kOp,
                   .query = query,
                   .key = key,

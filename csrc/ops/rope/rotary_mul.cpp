@@ -10,6 +10,7 @@
 #include "aten/describe/vector_describers.h"
 #include "ops/autograd/derivative.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -57,9 +58,7 @@ at::Tensor rotary_mul(const at::Tensor& input, const at::Tensor& r1, const at::T
   const Rotation rotation = rotation_of("npu_rotary_mul", rotary_mode);
   check_width("npu_rotary_mul", input, rotation);
   const at::Tensor x = widened(input);
-  const at::Tensor turned = rotate.has_value() && rotate->defined()
-                                ? at::matmul(x, widened(*rotate))
-                                : rotated(x, rotation);
+  const at::Tensor turned = given(rotate) ? at::matmul(x, widened(*rotate)) : rotated(x, rotation);
   const at::Tensor y = x * widened(r1) + turned * widened(r2);
   TORCH_CHECK_VALUE(y.sizes() == input.sizes(),
                     "npu_rotary_mul: expected r1 and r2 that broadcast ", "to input ",

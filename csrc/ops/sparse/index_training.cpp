@@ -19,6 +19,7 @@
 #include "aten/describe/operands.h"
 #include "aten/describe/registry.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 #include "ops/sparse/index_loss.h"
 #include "ops/sparse/selected_attention.h"
@@ -410,7 +411,7 @@ Four sparse_grad_kl_loss(const at::Tensor& query, const at::Tensor& key,
   const Mask mask{sparse_mode, pre_tokens, next_tokens};
   check_mask(on.op, mask);
   check_indices(on, sparse_indices);
-  const bool has_sinks = sinks.has_value() && sinks->defined();
+  const bool has_sinks = given(sinks);
   TORCH_CHECK_VALUE(!has_sinks || sinks->dim() == 1, on.op, ": expected sinks of 1 axis");
   if (query.is_meta()) return empty_results(on);
   const Tokens tokens = tokens_of(on, actual_seq_qlen, actual_seq_klen);

@@ -14,6 +14,7 @@
 #include "aten/describe/registry.h"
 #include "ops/format/coded.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 #include "ops/sparse/selected_attention.h"
 #include "ops/sparse/selected_work.h"
@@ -210,17 +211,14 @@ at::Tensor kv_quant_sparse_flash_attention(
   std::vector<std::int64_t> sizes = query.sizes().vec();
   sizes.back() = plan.packing.latent;
   if (query.is_meta()) return at::empty(sizes, query.options());
-  const auto lengths_of = [](const char* name, const MaybeTensor& lengths) {
-    return lengths.has_value() && lengths->defined()
-               ? std::optional(integers_of({.op = kOp, .argument = name}, *lengths))
-               : std::nullopt;
-  };
   const std::vector<Sequence> sequences =
       query_sequences({.op = kOp, .argument = "actual_seq_lengths_query"}, query, layout_query,
-                      lengths_of("actual_seq_lengths_query", actual_seq_lengths_query));
-  const Keys keys({.op = kOp, .name = layout_kv, .lengths = "actual_seq_lengths_kv"}, key,
-                  lengths_of("actual_seq_lengths_kv", actual_seq_lengths_kv), block_table,
-                  std::ssize(sequences));
+                      integers_if_given({.op = kOp, .argument = "actual_seq_lengths_query"},
+                                        actual_seq_lengths_query));
+  const Keys keys(
+      {.op = kOp, .name = layout_kv, .lengths = "actual_seq_lengths_kv"}, key,
+      integers_if_given({.op = kOp, .argument = "actual_seq_lengths_kv"}, actual_seq_lengths_kv),
+      block_table, std::ssize(sequences));
   return attention(on, sequences, keys, plan).view(sizes);
 }
 

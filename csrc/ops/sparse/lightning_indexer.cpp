@@ -95,11 +95,6 @@ std::vector<std::int64_t> chosen_sizes(const Selection& how, const at::Tensor& q
   return sizes;
 }
 
-std::optional<Integers> lengths_of(ArgumentName name, const MaybeTensor& lengths) {
-  if (!lengths.has_value() || !lengths->defined()) return std::nullopt;
-  return integers_of(name, *lengths);
-}
-
 // --- compute
 struct Places {
   std::vector<Sequence> queries;
@@ -111,10 +106,10 @@ Places places_of(const Selection& how, const at::Tensor& query, const at::Tensor
   const auto& [query_lengths, key_lengths, table] = lengths_and_table;
   const ArgumentName query_name{.op = how.op, .argument = "actual_seq_lengths_query"};
   const ArgumentName key_name{.op = how.op, .argument = "actual_seq_lengths_key"};
-  std::vector<Sequence> queries =
-      query_sequences(query_name, query, how.layout_query, lengths_of(query_name, query_lengths));
-  Keys keys({.op = how.op, .name = how.layout_key}, key, lengths_of(key_name, key_lengths), table,
-            std::ssize(queries));
+  std::vector<Sequence> queries = query_sequences(query_name, query, how.layout_query,
+                                                  integers_if_given(query_name, query_lengths));
+  Keys keys({.op = how.op, .name = how.layout_key}, key, integers_if_given(key_name, key_lengths),
+            table, std::ssize(queries));
   return {.queries = std::move(queries), .keys = std::move(keys)};
 }
 

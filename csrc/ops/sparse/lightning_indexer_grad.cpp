@@ -73,11 +73,6 @@ void check(const Operands& on) {
                    kOp, ": expected query, key, weights and dy of float dtypes");
 }
 
-std::optional<Integers> lengths_of(const char* name, const MaybeTensor& lengths) {
-  if (!lengths.has_value() || !lengths->defined()) return std::nullopt;
-  return integers_of({.op = kOp, .argument = name}, *lengths);
-}
-
 // --- compute
 struct Gradients {
   at::Tensor query;
@@ -176,10 +171,12 @@ Three lightning_indexer_grad(const at::Tensor& query, const at::Tensor& key, con
   }
   const std::vector<Sequence> sequences =
       query_sequences({.op = kOp, .argument = "actual_seq_lengths_query"}, query, on.layout,
-                      lengths_of("actual_seq_lengths_query", actual_seq_lengths_query));
-  const Keys keys({.op = kOp, .name = on.layout}, key,
-                  lengths_of("actual_seq_lengths_key", actual_seq_lengths_key), MaybeTensor(),
-                  std::ssize(sequences));
+                      integers_if_given({.op = kOp, .argument = "actual_seq_lengths_query"},
+                                        actual_seq_lengths_query));
+  const Keys keys(
+      {.op = kOp, .name = on.layout}, key,
+      integers_if_given({.op = kOp, .argument = "actual_seq_lengths_key"}, actual_seq_lengths_key),
+      MaybeTensor(), std::ssize(sequences));
   const Gradients found = gradients_of(on, sequences, keys);
   return {found.query.view(query.sizes()).to(query.scalar_type()),
           found.key.view(key.sizes()).to(key.scalar_type()),

@@ -10,6 +10,7 @@
 
 #include "aten/describe/operands.h"
 #include "aten/describe/values.h"
+#include "ops/optional_tensor.h"
 
 namespace npu_sim::ops {
 namespace {
@@ -50,14 +51,6 @@ at::Tensor with_blocks(const at::Tensor& tensor, bool has_blocks) {
 }
 
 }  // namespace
-
-Integers integers_of(ArgumentName name, const at::Tensor& tensor) {
-  TORCH_CHECK_TYPE(tensor.scalar_type() == at::kInt || tensor.scalar_type() == at::kLong, name.op,
-                   ": expected ", name.argument, " of int32 or int64, got ", tensor.scalar_type());
-  const at::Tensor wide = tensor.to(at::kLong).contiguous();
-  const std::int64_t* const first = wide.const_data_ptr<std::int64_t>();
-  return {first, first + wide.numel()};
-}
 
 std::vector<Sequence> query_sequences(ArgumentName name, const at::Tensor& query,
                                       std::string_view layout,
@@ -110,7 +103,7 @@ Keys::Keys(const Layout& layout, const at::Tensor& key, const std::optional<Inte
     for (std::int64_t i = 0; i < batch; ++i) starts_.push_back(i * inner_);
     return;
   }
-  TORCH_CHECK_VALUE(block_table.has_value() && block_table->defined(), layout.op,
+  TORCH_CHECK_VALUE(given(block_table), layout.op,
                     ": expected block_table in layout PA_BSND, got None");
   read_table(layout, *block_table, key.size(0));
 }

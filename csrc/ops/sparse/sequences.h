@@ -13,11 +13,10 @@
 
 #include "aten/describe/call.h"
 #include "ops/format/element_of.h"
+#include "ops/integers.h"
+#include "ops/optional_tensor.h"
 
 namespace npu_sim::ops {
-
-using Integers = std::vector<std::int64_t>;
-using MaybeTensor = std::optional<at::Tensor>;
 
 // Tokens of one sequence: rows [first, first + length) of a tensor whose batch and sequence axes
 // are one.
@@ -25,9 +24,6 @@ struct Sequence {
   std::int64_t first = 0;
   std::int64_t length = 0;
 };
-
-// The values of an integer tensor in order. Raises TypeError, as by `name`, on another dtype.
-[[nodiscard]] Integers integers_of(ArgumentName name, const at::Tensor& tensor);
 
 // Sequences of `query`, [B, S, ...] in layout BSND or [T, ...] in TND. Without lengths BSND
 // sequences are full; TND needs them. Raises ValueError, as by `lengths_name`, on lengths that do

@@ -21,6 +21,7 @@
 #include "aten/describe/registry.h"
 #include "ops/autograd/derivative.h"
 #include "ops/host_kernel.h"
+#include "ops/optional_tensor.h"
 #include "ops/precision.h"
 #include "ops/sparse/selected_attention.h"
 #include "ops/sparse/selected_work.h"
@@ -175,16 +176,12 @@ struct Places {
 
 Places places_of(const Operands& on, const std::array<MaybeTensor, 3>& lengths_and_table) {
   const auto& [query_lengths, key_lengths, table] = lengths_and_table;
-  const auto lengths_of = [&](const char* name, const MaybeTensor& lengths) {
-    return lengths.has_value() && lengths->defined()
-               ? std::optional(integers_of({.op = on.op, .argument = name}, *lengths))
-               : std::nullopt;
-  };
   const ArgumentName name{.op = on.op, .argument = "actual_seq_lengths_query"};
   std::vector<Sequence> queries =
-      query_sequences(name, on.query, on.layout_query, lengths_of(name.argument, query_lengths));
+      query_sequences(name, on.query, on.layout_query, integers_if_given(name, query_lengths));
   Keys keys({.op = on.op, .name = on.layout_key, .lengths = "actual_seq_lengths_kv"}, on.key,
-            lengths_of("actual_seq_lengths_kv", key_lengths), table, std::ssize(queries));
+            integers_if_given({.op = on.op, .argument = "actual_seq_lengths_kv"}, key_lengths),
+            table, std::ssize(queries));
   return {.queries = std::move(queries), .keys = std::move(keys)};
 }
 
@@ -258,7 +255,7 @@ Three attention(const Operands& on, const Places& places, const at::Tensor& sink
 
 Operands operands_of(const char* op, const at::Tensor& query, const at::Tensor& key,
                      const MaybeTensor& value, const at::Tensor& indices) {
-  const bool has_value = value.has_value() && value->defined();
+  const bool has_value = given(value);
   return {.op = op,
           .query = query,
           .key = key,
@@ -395,7 +392,7 @@ Five sparse_flash_attention_grad(
                     ": expected softmax_max and softmax_sum of ", at::IntArrayRef(sizes), ", got ",
                     softmax_max.sizes(), " and ", softmax_sum.sizes(),
                     "; call npu_sparse_flash_attention with return_softmax_lse=True");
-  const bool has_value = value.has_value() && value->defined();
+  const bool has_value = given(value);
   if (query.is_meta()) {
     return {at::empty_like(query), at::empty_like(key),
             has_value ? at::empty_like(*value) : at::empty({0}, key.options()),

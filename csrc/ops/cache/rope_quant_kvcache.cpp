@@ -174,31 +174,6 @@ Five run(const Job& job) {
   return {q.to(options.dtype()).view(q_sizes), out(k), out(v), job.k_cache, job.v_cache};
 }
 
-Five rope_quant_kvcache(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
-                        const at::Tensor& k_cache, const at::Tensor& v_cache,
-                        const at::Tensor& indices, const at::Tensor& scale_k,
-                        const at::Tensor& scale_v, at::IntArrayRef size_splits,
-                        const MaybeTensor& offset_k, const MaybeTensor& offset_v,
-                        std::int64_t quant_mode, c10::string_view input_layout, bool kv_output,
-                        c10::string_view cache_mode) {
-  Job job{.op = "npu_rope_quant_kvcache"};
-  TORCH_CHECK_TYPE(x.is_floating_point(), job.op, ": expected x of a float dtype, got ",
-                   x.scalar_type());
-  job.x = widened(x);
-  job.cos = cos;
-  job.sin = sin;
-  job.k_cache = k_cache;
-  job.v_cache = v_cache;
-  job.indices = indices;
-  job.k = {.scale = scale_k, .offset = offset_k, .dtype = std::nullopt};
-  job.v = {.scale = scale_v, .offset = offset_v, .dtype = std::nullopt};
-  job.splits = size_splits.vec();
-  job.quant_mode = quant_mode;
-  job.outputs = kv_output;
-  check(job, {input_layout, cache_mode});
-  return run(job);
-}
-
 at::Tensor dequantised(const char* op, const at::Tensor& x,
                        const std::array<MaybeTensor, 3>& scales_and_bias) {
   const auto& [weight, activation, bias] = scales_and_bias;
@@ -224,6 +199,44 @@ at::Tensor dequantised(const char* op, const at::Tensor& x,
   return wide;
 }
 
+// Both operators, once `wide` holds the values of x in fp32.
+Five turned_and_stored(const char* op, const at::Tensor& wide, const at::Tensor& cos,
+                       const at::Tensor& sin, const at::Tensor& k_cache, const at::Tensor& v_cache,
+                       const at::Tensor& indices, const Quantisation& k, const Quantisation& v,
+                       at::IntArrayRef size_splits, std::int64_t quant_mode, bool kv_output,
+                       const Options& options) {
+  Job job{.op = op,
+          .x = wide,
+          .cos = cos,
+          .sin = sin,
+          .k_cache = k_cache,
+          .v_cache = v_cache,
+          .indices = indices,
+          .k = k,
+          .v = v,
+          .splits = size_splits.vec(),
+          .quant_mode = quant_mode,
+          .outputs = kv_output};
+  check(job, options);
+  return run(job);
+}
+
+Five rope_quant_kvcache(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                        const at::Tensor& k_cache, const at::Tensor& v_cache,
+                        const at::Tensor& indices, const at::Tensor& scale_k,
+                        const at::Tensor& scale_v, at::IntArrayRef size_splits,
+                        const MaybeTensor& offset_k, const MaybeTensor& offset_v,
+                        std::int64_t quant_mode, c10::string_view input_layout, bool kv_output,
+                        c10::string_view cache_mode) {
+  constexpr const char* kOp = "npu_rope_quant_kvcache";
+  TORCH_CHECK_TYPE(x.is_floating_point(), kOp, ": expected x of a float dtype, got ",
+                   x.scalar_type());
+  return turned_and_stored(kOp, widened(x), cos, sin, k_cache, v_cache, indices,
+                           {.scale = scale_k, .offset = offset_k, .dtype = std::nullopt},
+                           {.scale = scale_v, .offset = offset_v, .dtype = std::nullopt},
+                           size_splits, quant_mode, kv_output, {input_layout, cache_mode});
+}
+
 Five dequant_rope_quant_kvcache(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
                                 const at::Tensor& k_cache, const at::Tensor& v_cache,
                                 const at::Tensor& indices, const at::Tensor& scale_k,
@@ -233,24 +246,16 @@ Five dequant_rope_quant_kvcache(const at::Tensor& x, const at::Tensor& cos, cons
                                 const MaybeTensor& activation_scale, const MaybeTensor& bias,
                                 std::int64_t quant_mode, c10::string_view input_layout,
                                 bool kv_output, c10::string_view cache_mode) {
-  Job job{.op = "npu_dequant_rope_quant_kvcache"};
-  TORCH_CHECK_TYPE(x.scalar_type() == at::kInt, job.op, ": expected x of int32, got ",
+  constexpr const char* kOp = "npu_dequant_rope_quant_kvcache";
+  TORCH_CHECK_TYPE(x.scalar_type() == at::kInt, kOp, ": expected x of int32, got ",
                    x.scalar_type());
-  TORCH_CHECK_VALUE(x.dim() == 2 || x.dim() == 3, job.op, ": expected x of 2 or 3 axes, got ",
+  TORCH_CHECK_VALUE(x.dim() == 2 || x.dim() == 3, kOp, ": expected x of 2 or 3 axes, got ",
                     x.sizes());
-  job.x = dequantised(job.op, x, {weight_scale, activation_scale, bias});
-  job.cos = cos;
-  job.sin = sin;
-  job.k_cache = k_cache;
-  job.v_cache = v_cache;
-  job.indices = indices;
-  job.k = {.scale = scale_k, .offset = offset_k, .dtype = std::nullopt};
-  job.v = {.scale = scale_v, .offset = offset_v, .dtype = std::nullopt};
-  job.splits = size_splits.vec();
-  job.quant_mode = quant_mode;
-  job.outputs = kv_output;
-  check(job, {input_layout, cache_mode});
-  return run(job);
+  return turned_and_stored(kOp, dequantised(kOp, x, {weight_scale, activation_scale, bias}), cos,
+                           sin, k_cache, v_cache, indices,
+                           {.scale = scale_k, .offset = offset_k, .dtype = std::nullopt},
+                           {.scale = scale_v, .offset = offset_v, .dtype = std::nullopt},
+                           size_splits, quant_mode, kv_output, {input_layout, cache_mode});
 }
 
 // --- registration

@@ -250,6 +250,34 @@ bool is_pangu(const char* op, const std::optional<c10::string_view>& mode) {
   return name == "pangu";
 }
 
+// Both operators: checks, and every sequence's output into `out`, which starts as what stays where
+// there is no sequence.
+void convolve(const char* op, const at::Tensor& x, const at::Tensor& out, const at::Tensor& weight,
+              at::Tensor& conv_states, const MaybeTensor& query_start_loc,
+              const MaybeTensor& cache_indices, const MaybeTensor& accepted,
+              std::optional<std::int64_t> pad_slot_id, std::optional<std::int64_t> residual,
+              const MaybeTensor& computed, const MaybeTensor& first_block,
+              const MaybeTensor& last_block, const MaybeTensor& initial_state_idx,
+              std::optional<std::int64_t> block_size, std::optional<c10::string_view> conv_mode) {
+  const Arguments in{.op = op,
+                     .weight = weight,
+                     .states = conv_states,
+                     .query_start_loc = query_start_loc,
+                     .cache_indices = cache_indices,
+                     .accepted = accepted,
+                     .computed = computed,
+                     .first_block = first_block,
+                     .last_block = last_block,
+                     .initial_state_idx = initial_state_idx,
+                     .pad_slot_id = pad_slot_id.value_or(-1),
+                     .residual = residual.value_or(0) != 0,
+                     .block_size = block_size.value_or(128),
+                     .pangu = is_pangu(op, conv_mode)};
+  check_shapes(in, x);
+  check_modes(in);
+  if (!x.is_meta()) run(in, x, out);
+}
+
 // bias, activation, initial_state_mode, run_mode and max_query_len have no effect, as documented.
 at::Tensor conv1d(const at::Tensor& x, const at::Tensor& weight, at::Tensor& conv_states,
                   const MaybeTensor& query_start_loc, const MaybeTensor& cache_indices,
@@ -261,28 +289,14 @@ at::Tensor conv1d(const at::Tensor& x, const at::Tensor& weight, at::Tensor& con
                   const MaybeTensor& first_block, const MaybeTensor& last_block,
                   const MaybeTensor& initial_state_idx, std::optional<std::int64_t> block_size,
                   std::optional<c10::string_view> conv_mode) {
-  constexpr const char* kOp = "npu_fused_causal_conv1d";
-  const Arguments in{.op = kOp,
-                     .weight = weight,
-                     .states = conv_states,
-                     .query_start_loc = query_start_loc,
-                     .cache_indices = cache_indices,
-                     .accepted = accepted,
-                     .computed = computed,
-                     .first_block = first_block,
-                     .last_block = last_block,
-                     .initial_state_idx = initial_state_idx,
-                     .pad_slot_id = pad_slot_id.value_or(-1),
-                     .residual = residual.value_or(0) != 0,
-                     .block_size = block_size.value_or(128),
-                     .pangu = is_pangu(kOp, conv_mode)};
-  check_shapes(in, x);
-  check_modes(in);
-  const at::Tensor out = at::zeros(x.sizes(), x.options());
-  if (!x.is_meta()) run(in, x, out);
+  at::Tensor out = at::zeros(x.sizes(), x.options());
+  convolve("npu_fused_causal_conv1d", x, out, weight, conv_states, query_start_loc, cache_indices,
+           accepted, pad_slot_id, residual, computed, first_block, last_block, initial_state_idx,
+           block_size, conv_mode);
   return out;
 }
 
+// The same in place: what is no sequence stays.
 void conv1d_v2(at::Tensor& x, const at::Tensor& weight, at::Tensor& conv_states,
                const MaybeTensor& query_start_loc, const MaybeTensor& cache_indices,
                const MaybeTensor& /*initial_state_mode*/, const MaybeTensor& /*bias*/,
@@ -292,27 +306,11 @@ void conv1d_v2(at::Tensor& x, const at::Tensor& weight, at::Tensor& conv_states,
                const MaybeTensor& computed, const MaybeTensor& first_block,
                const MaybeTensor& last_block, const MaybeTensor& initial_state_idx,
                std::optional<std::int64_t> block_size, std::optional<c10::string_view> conv_mode) {
-  constexpr const char* kOp = "npu_fused_causal_conv1d_v2";
-  const Arguments in{.op = kOp,
-                     .weight = weight,
-                     .states = conv_states,
-                     .query_start_loc = query_start_loc,
-                     .cache_indices = cache_indices,
-                     .accepted = accepted,
-                     .computed = computed,
-                     .first_block = first_block,
-                     .last_block = last_block,
-                     .initial_state_idx = initial_state_idx,
-                     .pad_slot_id = pad_slot_id.value_or(-1),
-                     .residual = residual.value_or(0) != 0,
-                     .block_size = block_size.value_or(128),
-                     .pangu = is_pangu(kOp, conv_mode)};
-  check_shapes(in, x);
-  check_modes(in);
-  if (x.is_meta()) return;
   const at::Tensor out = x.clone(at::MemoryFormat::Contiguous);
-  run(in, x, out);
-  x.copy_(out);
+  convolve("npu_fused_causal_conv1d_v2", x, out, weight, conv_states, query_start_loc,
+           cache_indices, accepted, pad_slot_id, residual, computed, first_block, last_block,
+           initial_state_idx, block_size, conv_mode);
+  if (!x.is_meta()) x.copy_(out);
 }
 
 // --- registration

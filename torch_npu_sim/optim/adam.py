@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from torch_npu_sim.optim.base import NpuFusedOptimizerBase, require
+from torch_npu_sim.optim.base import NpuFusedOptimizerBase, move_moments, require, require_betas
 from torch_npu_sim.optim.combined import Part
 
 __all__ = ["NpuFusedAdam", "NpuFusedAdamW"]
@@ -24,8 +24,7 @@ class _Adam(NpuFusedOptimizerBase):
     ) -> None:
         require(lr >= 0, "learning rate", lr)
         require(eps >= 0, "epsilon value", eps)
-        for i, beta in enumerate(betas):
-            require(0 <= beta < 1, f"beta parameter at index {i}", beta)
+        require_betas(betas)
         require(weight_decay >= 0, "weight_decay value", weight_decay)
         defaults = {"lr": lr, "betas": betas, "eps": eps}
         super().__init__(params, {**defaults, "weight_decay": weight_decay, "amsgrad": amsgrad})
@@ -36,9 +35,7 @@ class _Adam(NpuFusedOptimizerBase):
     def _move(self, part: Part, grad: torch.Tensor, group: dict[str, Any], step: int) -> None:
         """Moves the moments, then the parameters by them."""
         beta1, beta2 = group["betas"]
-        mean, square = part.state["exp_avg"], part.state["exp_avg_sq"]
-        mean.mul_(beta1).add_(grad, alpha=1 - beta1)
-        square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        mean, square = move_moments(part, grad, group["betas"])
         if group["amsgrad"]:
             largest = part.state["max_exp_avg_sq"]
             square = torch.maximum(largest, square, out=largest)

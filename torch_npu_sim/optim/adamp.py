@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from torch_npu_sim.optim.base import NpuFusedOptimizerBase
+from torch_npu_sim.optim.base import NpuFusedOptimizerBase, move_moments
 from torch_npu_sim.optim.combined import Part
 
 __all__ = ["NpuFusedAdamP"]
@@ -39,9 +39,7 @@ class NpuFusedAdamP(NpuFusedOptimizerBase):
 
     def _update(self, part: Part, group: dict[str, Any], step: int) -> None:
         beta1, beta2 = group["betas"]
-        mean, square = part.state["exp_avg"], part.state["exp_avg_sq"]
-        mean.mul_(beta1).add_(part.grad, alpha=1 - beta1)
-        square.mul_(beta2).addcmul_(part.grad, part.grad, value=1 - beta2)
+        mean, square = move_moments(part, part.grad, group["betas"])
         denominator = (square.sqrt() / math.sqrt(1 - beta2**step)).add_(group["eps"])
         move = mean
         if group["nesterov"]:

@@ -8,7 +8,7 @@ from torch.optim.optimizer import Optimizer
 
 from torch_npu_sim.optim.combined import Part, combine
 
-__all__ = ["NpuFusedOptimizerBase", "require"]
+__all__ = ["NpuFusedOptimizerBase", "move_moments", "require", "require_betas"]
 
 _DTYPES = (torch.float32, torch.float16)
 
@@ -17,6 +17,23 @@ def require(condition: bool, what: str, value: object) -> None:
     """Raises ValueError "Invalid `what`: `value`" unless the condition holds."""
     if not condition:
         raise ValueError(f"Invalid {what}: {value}")
+
+
+def require_betas(betas: tuple[float, float]) -> None:
+    """Raises ValueError unless both are decay rates of Adam's averages, in [0, 1)."""
+    for i, beta in enumerate(betas):
+        require(0 <= beta < 1, f"beta parameter at index {i}", beta)
+
+
+def move_moments(
+    part: Part, grad: torch.Tensor, betas: tuple[float, float]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Moves a part's `exp_avg` towards `grad` and `exp_avg_sq` towards its square; returns both."""
+    beta1, beta2 = betas
+    mean, square = part.state["exp_avg"], part.state["exp_avg_sq"]
+    mean.mul_(beta1).add_(grad, alpha=1 - beta1)
+    square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+    return mean, square
 
 
 class NpuFusedOptimizerBase(Optimizer):

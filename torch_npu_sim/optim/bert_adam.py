@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from torch_npu_sim.optim.base import NpuFusedOptimizerBase, require
+from torch_npu_sim.optim.base import NpuFusedOptimizerBase, move_moments, require
 from torch_npu_sim.optim.combined import Part
 
 __all__ = ["NpuFusedBertAdam"]
@@ -60,9 +60,7 @@ class NpuFusedBertAdam(NpuFusedOptimizerBase):
         if self.max_grad_norm > 0:
             norm = torch.linalg.vector_norm(grad.float())
             grad.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1))
-        mean, square = part.state["exp_avg"], part.state["exp_avg_sq"]
-        mean.mul_(group["b1"]).add_(grad, alpha=1 - group["b1"])
-        square.mul_(group["b2"]).addcmul_(grad, grad, value=1 - group["b2"])
+        mean, square = move_moments(part, grad, (group["b1"], group["b2"]))
         move = mean / square.sqrt().add_(group["e"])
         if group["weight_decay"] > 0:
             move.add_(part.flat, alpha=group["weight_decay"])

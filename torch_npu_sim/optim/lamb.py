@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from torch_npu_sim.optim.base import NpuFusedOptimizerBase, require
+from torch_npu_sim.optim.base import NpuFusedOptimizerBase, move_moments, require, require_betas
 from torch_npu_sim.optim.combined import Part
 
 __all__ = ["NpuFusedLamb"]
@@ -31,8 +31,7 @@ class NpuFusedLamb(NpuFusedOptimizerBase):
         With `use_global_grad_norm` gradients whose common norm exceeds 1 are scaled to norm 1.
         """
         require(lr >= 0, "learning rate", lr)
-        for i, beta in enumerate(betas):
-            require(0 <= beta < 1, f"beta parameter at index {i}", beta)
+        require_betas(betas)
         require(eps >= 0, "epsilon value", eps)
         super().__init__(
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
@@ -52,13 +51,10 @@ class NpuFusedLamb(NpuFusedOptimizerBase):
         self.global_grad_norm = float(torch.stack(squares).sum().sqrt()) if squares else 1.0
 
     def _update(self, part: Part, group: dict[str, Any], step: int) -> None:
-        beta1, beta2 = group["betas"]
         grad = part.grad
         if self.global_grad_norm > 1:
             grad = grad / self.global_grad_norm
-        mean, square = part.state["exp_avg"], part.state["exp_avg_sq"]
-        mean.mul_(beta1).add_(grad, alpha=1 - beta1)
-        square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        mean, square = move_moments(part, grad, group["betas"])
         move = mean / square.sqrt().add_(group["eps"])
         if group["weight_decay"] != 0:
             move.add_(part.flat, alpha=group["weight_decay"])

@@ -145,7 +145,7 @@ void check_cache(const Inputs& in, const char* argument, const at::Tensor& cache
 // A scale is one number, a row, or a row of each head.
 void check_scale(const Inputs& in, const char* argument, const MaybeTensor& scale,
                  std::int64_t width) {
-  if (!scale.has_value() || !scale->defined()) return;
+  if (!given(scale)) return;
   const std::int64_t count = scale->numel();
   TORCH_CHECK_VALUE(count == 1 || count == width || count == in.heads() * width, in.op,
                     ": expected ", argument, " of [", width, "] or [", in.heads(), ", ", width,

@@ -6,6 +6,7 @@
 #include "ops/format/coded.h"
 #include "ops/optional_tensor.h"
 #include "ops/precision.h"
+#include "ops/quant/quantized.h"
 
 namespace npu_sim::ops {
 namespace {
@@ -50,10 +51,7 @@ at::Tensor stored(ArgumentName name, const at::Tensor& values, const at::Tensor&
   const at::Tensor scale = widened(*quantisation.scale);
   at::Tensor scaled = quantisation.divides ? values / scale : values * scale;
   if (given(quantisation.offset)) scaled = scaled + widened(*quantisation.offset);
-  const compute::Rounding rounding = *element == compute::Element::kHifloat8
-                                         ? compute::Rounding::kRound
-                                         : compute::Rounding::kRint;
-  return encoded(name.op, scaled, *element, rounding).contiguous();
+  return encoded(name.op, scaled, *element, cast_rounding(*element)).contiguous();
 }
 
 }  // namespace npu_sim::ops

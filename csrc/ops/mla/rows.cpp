@@ -9,23 +9,15 @@
 #include <c10/util/Exception.h>
 
 #include "ops/format/coded.h"
+#include "ops/quant/quantized.h"
 
 namespace npu_sim::ops {
-namespace {
-
-compute::Rounding rounding_of(compute::Element element) {
-  return element == compute::Element::kHifloat8 ? compute::Rounding::kRound
-                                                : compute::Rounding::kRint;
-}
-
-}  // namespace
-
 QuantisedRows quantised_rows(const char* op, const at::Tensor& x, compute::Element element,
                              double clip) {
   const at::Tensor largest = x.abs().amax(-1, true) * clip;
   const at::Tensor scale = largest / compute::largest(element);
   const at::Tensor divisor = at::where(scale == 0, at::ones_like(scale), scale);
-  const at::Tensor codes = encoded(op, x / divisor, element, rounding_of(element));
+  const at::Tensor codes = encoded(op, x / divisor, element, cast_rounding(element));
   return {.codes = codes, .scale = scale, .values = decoded(codes, element)};
 }
 

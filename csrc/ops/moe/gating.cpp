@@ -1,7 +1,7 @@
 // Choice of experts: scores of a router's logits, the k best of each token, and their weights.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/full_like.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/softmax.h>
@@ -243,12 +243,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gating_top_k_softmax_v2(
   TORCH_CHECK_VALUE(after == 0 || after == 1, kOp, ": expected renorm of 0 or 1, got ", after);
   const at::Tensor wide = widened(x);
   // Softmax keeps the order, so the best logits are the best scores.
-  const auto [picked, experts] =
-      softmax_top_k(kOp, x, after == 1 ? wide : at::softmax(wide, -1), k, finished);
+  const at::Tensor ranked = after == 1 ? wide : at::softmax(wide, -1);
+  const auto [picked, experts] = softmax_top_k(kOp, x, ranked, k, finished);
   const at::Tensor y = after == 1 ? at::softmax(picked, -1) : picked;
   const bool shows = after == 0 && output_softmax.value_or(false);
   const at::Tensor shown =
-      shows ? at::softmax(wide, -1).to(at::kFloat) : at::empty({0}, x.options().dtype(at::kFloat));
+      shows ? ranked.to(at::kFloat) : at::empty({0}, x.options().dtype(at::kFloat));
   return {y.to(x.scalar_type()), experts, shown};
 }
 

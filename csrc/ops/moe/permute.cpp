@@ -37,11 +37,12 @@ model::Work gather_gradients(const aten::Call& call) {
                            .items = aten::elements_of(aten::tensor_at(call, 3)),
                            .one_by_one = true});
 }
-// The gradient of an unpermutation copies each token's row to the places of its choices.
+// The gradient of an unpermutation copies each token's row to the places of its choices,
+// which the next argument says.
+template <std::size_t grad>
 model::Work scatter_gradients(const aten::Call& call) {
-  const std::size_t places = aten::tensor_at(call, 1).is_floating_point() ? 2 : 1;
-  return moved_rows(call, {.table = aten::tensor_at(call, places - 1),
-                           .items = aten::elements_of(aten::tensor_at(call, places))});
+  return moved_rows(call, {.table = aten::tensor_at(call, grad),
+                           .items = aten::elements_of(aten::tensor_at(call, grad + 1))});
 }
 
 constexpr aten::Describer kThenMoves[] = {move_tokens};
@@ -51,8 +52,8 @@ constexpr aten::Entry kEntries[] = {
     {"npu_moe_token_permute_grad_v2", gather_choices},
     {"npu_moe_token_unpermute", gather_choices},
     {"_npu_moe_token_unpermute", gather_choices},
-    {"npu_moe_token_unpermute_grad", scatter_gradients},
-    {"npu_moe_token_unpermute_grad_v2", scatter_gradients},
+    {"npu_moe_token_unpermute_grad", scatter_gradients<1>},
+    {"npu_moe_token_unpermute_grad_v2", scatter_gradients<0>},
 };
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 

@@ -149,8 +149,8 @@ Routed dropless(const at::Tensor& experts, Range range, std::int64_t rows, bool 
 Routed padded(const at::Tensor& experts, std::int64_t expert_num, std::int64_t capacity) {
   const at::Tensor order = stable_order(experts);
   const at::Tensor sorted = experts.index_select(0, order).to(at::kLong);
-  const at::Tensor ranks = at::arange(sorted.numel(), sorted.options()) -
-                           at::searchsorted(sorted.contiguous(), sorted.contiguous());
+  const at::Tensor ranks =
+      at::arange(sorted.numel(), sorted.options()) - at::searchsorted(sorted, sorted);
   const at::Tensor kept = ranks < capacity;
   const std::int64_t all = expert_num * capacity;
   const at::Tensor place = at::where(kept, sorted * capacity + ranks, all);
@@ -221,8 +221,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> init_routing_v2(
   const at::Tensor counts = expert_tokens_num_flag
                                 ? expert_tokens(experts, range, expert_tokens_num_type, expert_num)
                                 : at::zeros({}, x.options().dtype(at::kLong));
-  const auto scale_options = x.options().dtype(at::kFloat);
-  at::Tensor scales = at::zeros({routed.source.size(0)}, scale_options);
+  at::Tensor scales = at::zeros({routed.source.size(0)}, x.options().dtype(at::kFloat));
   if (given(scale)) {
     const at::Tensor moved =
         expanded(scale->reshape({x.size(0), -1}), routed.source, expert_idx.size(1));

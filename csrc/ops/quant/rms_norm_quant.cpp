@@ -36,7 +36,7 @@ struct Norm {
 // The norm of `sum` in fp32, which is not rounded in between.
 at::Tensor normalized(const Norm& norm, const at::Tensor& sum) {
   const at::Tensor y = normalize_rms(sum, widened(norm.gamma), norm.epsilon).y;
-  if (!norm.beta.has_value() || !norm.beta->defined()) return y;
+  if (!given(norm.beta)) return y;
   TORCH_CHECK_VALUE(norm.beta->sizes() == norm.gamma.sizes(), norm.op, ": expected beta of ",
                     norm.gamma.sizes(), ", the shape of gamma, got ", norm.beta->sizes());
   return y + widened(*norm.beta);

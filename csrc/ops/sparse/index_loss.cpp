@@ -94,7 +94,7 @@ at::Tensor statistics_by_token(const at::Tensor& statistics) {
 }
 
 at::Tensor joined(const char* op, const at::Tensor& tensor, const MaybeTensor& rope) {
-  if (!rope.has_value() || !rope->defined()) return tensor;
+  if (!given(rope)) return tensor;
   const bool fits =
       rope->dim() == tensor.dim() && rope->dim() > 0 &&
       rope->sizes().slice(0, rope->dim() - 1) == tensor.sizes().slice(0, tensor.dim() - 1);

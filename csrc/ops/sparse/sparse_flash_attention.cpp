@@ -153,7 +153,7 @@ void check(const Operands& on, std::int64_t attention_mode) {
 }
 
 at::Tensor check_sinks(const Operands& on, const MaybeTensor& sinks) {
-  if (!sinks.has_value() || !sinks->defined()) return {};
+  if (!given(sinks)) return {};
   TORCH_CHECK_VALUE(sinks->sizes() == at::IntArrayRef{on.query.size(-2)}, on.op,
                     ": expected sinks of [", on.query.size(-2), "], one a head, got ",
                     sinks->sizes());

@@ -59,6 +59,8 @@ Field value_of(const py::handle& value) {
     return static_cast<Field>(position(value.cast<std::string>(), kTargets));
   } else if constexpr (std::is_same_v<Field, model::ConvolutionPass>) {
     return static_cast<Field>(position(value.cast<std::string>(), kPasses));
+  } else if constexpr (std::is_same_v<Field, model::GroupSizes>) {
+    return model::GroupSizes(value.cast<std::vector<std::int64_t>>());
   } else {
     return value.cast<Field>();
   }
@@ -76,6 +78,12 @@ py::object python_of(const Field& value) {
     return py::str(std::string(kTargets[static_cast<std::size_t>(value)]));
   } else if constexpr (std::is_same_v<Field, model::ConvolutionPass>) {
     return py::str(std::string(kPasses[static_cast<std::size_t>(value)]));
+  } else if constexpr (std::is_same_v<Field, model::GroupSizes>) {
+    py::list rows;
+    for (const model::Alike& alike : value.alike()) {
+      for (std::int64_t i = 0; i < alike.groups; ++i) rows.append(alike.rows);
+    }
+    return rows;
   } else {
     return py::cast(value);
   }

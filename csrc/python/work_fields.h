@@ -60,9 +60,7 @@ void visit_fields(model::MatmulWork& work, F&& f) {
 
 template <class F>
 void visit_fields(model::GroupedMatmulWork& work, F&& f) {
-  f("groups", work.groups);
   f("rows", work.rows);
-  f("largest_group", work.largest_group);
   f("n", work.n);
   f("k", work.k);
   f("a", work.a);
@@ -113,6 +111,8 @@ void visit_fields(model::GatherWork& work, F&& f) {
   f("table", work.table);
   f("one_by_one", work.one_by_one);
   f("scalars", work.scalars);
+  f("choices", work.choices);
+  f("run", work.run);
 }
 
 template <class F>

@@ -81,6 +81,12 @@ def group_sizes(ends: list[int], rows: int) -> list[int]:
     return [max(b - a, 0) for a, b in itertools.pairwise([0, *capped])]
 
 
+def even_groups(rows: int, groups: int) -> list[int]:
+    """Returns the rows of each group where they are spread as evenly as can be."""
+    short, longer = divmod(rows, max(groups, 1))
+    return [short + (group < longer) for group in range(groups)]
+
+
 def _grouped(call: Call, x: torch.Tensor, weight: torch.Tensor, flip: bool) -> Work:
     if weight.dim() != 3:
         raise NotExpressibleError(f"{call.name}: expected weights [groups, k, n]")
@@ -91,9 +97,7 @@ def _grouped(call: Call, x: torch.Tensor, weight: torch.Tensor, flip: bool) -> W
     sizes = group_sizes(list(ends), x.shape[0])
     return {
         "kind": "grouped_matmul",
-        "groups": groups,
-        "rows": sum(sizes),
-        "largest_group": max(sizes),
+        "rows": sizes,
         "n": n,
         "k": k,
         "a": format_of(x),

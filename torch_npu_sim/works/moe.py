@@ -3,6 +3,7 @@
 import torch
 
 from torch_npu_sim.works.call import Call, bytes_of, format_of
+from torch_npu_sim.works.matmul import even_groups
 from torch_npu_sim.works.registry import operator
 
 __all__: list[str] = []
@@ -124,9 +125,7 @@ def moe_ffn(call: Call) -> None:
     out = call.empty([rows, hidden], torch.bfloat16)
     base = {
         "kind": "grouped_matmul",
-        "groups": min(experts, rows),
-        "rows": rows,
-        "largest_group": -(-rows // experts),
+        "rows": even_groups(rows, experts),
         "a": format_of(x),
         "b": format_of(up),
         "out": "bf16",

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from torch_npu_sim.works.call import Kernel, Operand, Work
+from torch_npu_sim.works.matmul import even_groups
 from torch_npu_sim.works.registry import NotExpressibleError, describe_call
 
 __all__ = ["kernels_of"]
@@ -177,9 +178,7 @@ def _grouped(line: _Line) -> Work:
     name = line.format()
     return {
         "kind": "grouped_matmul",
-        "groups": groups,
-        "rows": rows,
-        "largest_group": -(-rows // max(groups, 1)),
+        "rows": even_groups(rows, groups),
         "n": n,
         "k": k,
         "a": name,

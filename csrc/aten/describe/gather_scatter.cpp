@@ -139,10 +139,19 @@ Work index_select(const Call& call) {
                          slice_after(self, integer_at(call, 1, 0)), self);
 }
 
-// gather(self, dim, index), take(self, index): every element has a place of its own.
-template <std::size_t index>
+// take(self, index): every element has a place of its own.
+Work take(const Call& call) {
+  return work_of::gather(output_of(call), tensor_at(call, 1), 1, tensor_at(call, 0));
+}
+
+// gather(self, dim, index): the same, but within a row along `dim`.
 Work gather_elements(const Call& call) {
-  return work_of::gather(output_of(call), tensor_at(call, index), 1, tensor_at(call, 0));
+  const at::Tensor& self = tensor_at(call, 0);
+  const std::int64_t dim = integer_at(call, 1, 0);
+  GatherWork work = work_of::gather(output_of(call), tensor_at(call, 2), 1, self);
+  work.choices = size_along(self, dim);
+  work.run = slice_after(self, dim);
+  return work;
 }
 
 // embedding(weight, indices)
@@ -233,8 +242,8 @@ constexpr Entry kGather[] = {
     {"_unsafe_index", index},
     {"_unsafe_masked_index", masked_index},
     {"index_select", index_select},
-    {"gather", gather_elements<2>},
-    {"take", gather_elements<1>},
+    {"gather", gather_elements},
+    {"take", take},
     {"embedding", embedding},
     {"_embedding_bag", embedding_bag},
     {"_embedding_bag_forward_only", embedding_bag},

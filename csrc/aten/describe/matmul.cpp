@@ -1,5 +1,11 @@
 // Matrix products: the cube's work.
+#include <numeric>
+#include <optional>
+#include <utility>
+#include <vector>
+
 #include "aten/describe/entry.h"
+#include "aten/describe/values.h"
 #include "aten/describe/work_of.h"
 
 namespace npu_sim::aten {
@@ -72,7 +78,16 @@ Work scaled_product(const Call& call) {
   return work;
 }
 
-// Rows are taken as evenly spread over the groups: the offsets are values, which nobody reads here.
+// Groups of `rows` by where each ends, as argument `index` has it; even where the host lacks that.
+model::GroupSizes sizes_by_ends(const Call& call, std::size_t index, std::int64_t groups,
+                                std::int64_t rows) {
+  std::optional<std::vector<std::int64_t>> ends = integers_at(call, index);
+  if (!ends.has_value()) return model::GroupSizes::even(groups, rows);
+  std::adjacent_difference(ends->begin(), ends->end(), ends->begin());
+  return model::GroupSizes(*std::move(ends));
+}
+
+template <std::size_t offsets>
 Work grouped_product(const Call& call) {
   const at::Tensor& a = tensor_at(call, 0);
   const at::Tensor& b = tensor_at(call, 1);
@@ -81,20 +96,17 @@ Work grouped_product(const Call& call) {
   model::GroupedMatmulWork work{
       .k = numbers_along_k(a), .a = format_of(a), .b = format_of(b), .out = format_of(out)};
   if (a.dim() == 2 && b.dim() == 3) {  // groups of rows
-    work.groups = b.size(0);
-    work.rows = a.size(0);
+    work.rows = sizes_by_ends(call, offsets, b.size(0), a.size(0));
     work.n = b.size(2);
   } else if (a.dim() == 3) {  // groups of columns: the transposed problem
-    work.groups = a.size(0);
-    work.rows = b.size(1);
+    work.rows = sizes_by_ends(call, offsets, a.size(0), b.size(1));
     work.n = a.size(1);
-  } else {  // groups along k, one product each
-    work.groups = size_along(out, 0);
-    work.rows = work.groups * a.size(0);
+  } else {  // groups along k, one product each, taken as equally long
+    const std::int64_t groups = size_along(out, 0);
+    work.rows = model::GroupSizes::even(groups, groups * a.size(0));
     work.n = b.size(1);
-    work.k = ratio(work.k, work.groups);
+    work.k = ratio(work.k, groups);
   }
-  work.largest_group = ratio(work.rows + work.groups - 1, work.groups);
   return work;
 }
 
@@ -177,9 +189,9 @@ constexpr Entry kEntries[] = {
     {"einsum", composite},
     {"_scaled_mm", scaled_product},
     {"_scaled_mm_v2", scaled_product},
-    {"_grouped_mm", grouped_product},
-    {"_scaled_grouped_mm", grouped_product},
-    {"_scaled_grouped_mm_v2", grouped_product},
+    {"_grouped_mm", grouped_product<2>},
+    {"_scaled_grouped_mm", grouped_product<4>},
+    {"_scaled_grouped_mm_v2", grouped_product<8>},
     {"_weight_int8pack_mm", weight_only_quantized},
     {"_weight_int4pack_mm_for_cpu", weight_only_quantized_int4},
     {"_dyn_quant_matmul_4bit", weight_only_quantized_int4},

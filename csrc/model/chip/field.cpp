@@ -84,6 +84,7 @@ constexpr Field kFields[] = {
     {"vector_reduce_latency_cycles", "cycles", 0, 1e6, &VectorCoreSpec::reduce_latency_cycles},
     {"vector_odd_row_cycles", "cycles", 0, 1e6, &VectorCoreSpec::odd_row_cycles},
     {"vector_gather_cycles", "cycles", 0, 1e6, &VectorCoreSpec::gather_cycles},
+    {"vector_data_cache_bytes", "B", 0, kLargestBytes, &VectorCoreSpec::data_cache_bytes},
     {"vector_read_bytes_per_s", "B/s", 1e3, kLargestRate, &VectorCoreSpec::read_bytes_per_s},
     {"vector_shared_read_bytes_per_s", "B/s", 1e3, kLargestRate,
      &VectorCoreSpec::shared_read_bytes_per_s},

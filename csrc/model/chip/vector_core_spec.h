@@ -9,6 +9,7 @@ struct VectorCoreSpec {
   double reduce_latency_cycles = 0;    // until what depends on a reduction can start
   double odd_row_cycles = 0;           // a row that does not fill its last block of 32 bytes
   double gather_cycles = 0;            // one register gathered from or scattered to computed lanes
+  double data_cache_bytes = 0;         // of its threads; 0: the core has none
   double read_bytes_per_s = 0;         // memory to scratchpad, one core alone
   double shared_read_bytes_per_s = 0;  // the same while more than half of the cores read
   double write_bytes_per_s = 0;        // scratchpad to memory

@@ -6,6 +6,7 @@
 
 #include "base/format.h"
 #include "model/chip/chip_spec.h"
+#include "model/work/group_sizes.h"
 
 namespace npu_sim::model {
 
@@ -24,8 +25,7 @@ struct GemmShape {
   bool b_shared = false;    // one right operand for the whole batch
   bool unaligned = false;   // rows in memory that are no multiple of 32 bytes
   double a_share = 1;       // of the left operand's elements that move: a convolution unfolds in L1
-  double other_groups = 0;  // grouped: m is the largest group's, these have `other_rows` each
-  double other_rows = 0;
+  GroupSizes groups{};      // grouped: rows of each, m is their sum
 };
 
 // Rows of tiles of `side` rows that one product's results take, groups apart.

@@ -38,10 +38,9 @@ double stand_by_seconds(const GemmPlan& plan, double k, const GemmShape& shape,
 // Every group's weights are read once: its tiles follow one another.
 void add_memory_of_groups(GemmPlan& plan, const GemmShape& shape, double tiles,
                           const ChipSpec& chip) {
-  const double rows = shape.m + shape.other_groups * shape.other_rows;
-  plan.read_bytes = stored_bytes(rows * shape.k, shape.a) +
-                    stored_bytes((1 + shape.other_groups) * shape.n * shape.k, shape.b);
-  plan.written_bytes = stored_bytes(rows * shape.n, shape.out);
+  const double weights = number(shape.groups.groups()) * shape.n * shape.k;
+  plan.read_bytes = stored_bytes(shape.m * shape.k, shape.a) + stored_bytes(weights, shape.b);
+  plan.written_bytes = stored_bytes(shape.m * shape.n, shape.out);
   plan.fetched_bytes = tiles *
                        (stored_bytes(plan.tile.m * shape.k, shape.a) +
                         stored_bytes(plan.tile.n * shape.k, shape.b)) /
@@ -50,7 +49,7 @@ void add_memory_of_groups(GemmPlan& plan, const GemmShape& shape, double tiles,
 
 void add_memory(GemmPlan& plan, const GemmShape& shape, double tiles_a_product, double k,
                 const ChipSpec& chip) {
-  if (shape.other_groups > 0) return add_memory_of_groups(plan, shape, tiles_a_product, chip);
+  if (shape.groups.groups() > 1) return add_memory_of_groups(plan, shape, tiles_a_product, chip);
   const double a = shape.a_share * stored_bytes(shape.m * shape.k, shape.a);
   const double b = stored_bytes(shape.n * shape.k, shape.b);
   const double times_b = shape.b_shared ? 1 : shape.batch;
@@ -86,7 +85,12 @@ double GemmPlan::seconds(const ChipSpec& chip) const {
 }
 
 double tile_rows(const GemmShape& shape, double side) {
-  return std::ceil(shape.m / side) + shape.other_groups * std::ceil(shape.other_rows / side);
+  if (shape.groups.empty()) return std::ceil(shape.m / side);
+  double tiles = 0;
+  for (const Alike& alike : shape.groups.alike()) {
+    tiles += number(alike.groups) * std::ceil(number(alike.rows) / side);
+  }
+  return tiles;
 }
 
 GemmPlan plan_tile(const GemmShape& shape, const Tile& tile, const ChipSpec& chip) {

@@ -23,13 +23,32 @@ double command_seconds(const GatherWork& work, const ChipSpec& chip) {
   return elements / vector_lanes(chip) * core.gather_cycles / chip.clock_hz;
 }
 
+// Bytes of whole transactions that the items move. Where threads fetch element by element, lines
+// that stay in their data cache are fetched once, and neighbours that draw from few choices share.
+double transaction_bytes(const GatherWork& work, const ChipSpec& chip) {
+  const double transaction = number(chip.transaction_bytes);
+  const double items = number(work.items);
+  const double item = number(work.item);
+  const double apart = items * std::ceil(item / transaction) * transaction;
+  const double cache = chip.vector_core.data_cache_bytes;
+  if (cache == 0 || item >= kBlockBytes || work.scatter || work.one_by_one) return apart;
+
+  const double choices = number(work.choices);
+  const double table = number(work.table);
+  const double span = choices > 0 ? choices * number(work.run) * item : table;
+  const double evicted = span > 0 ? 1 - std::min(1.0, cache / span) : 1;
+  const double together = std::clamp(number(work.run), 1.0, transaction / std::max(item, 1.0));
+  const double lines =
+      choices > 0 ? choices * (1 - std::pow(1 - 1 / choices, together)) : together;
+  return std::max(apart * evicted * lines / together, std::min(apart, table));
+}
+
 }  // namespace
 
 Demand estimate(const GatherWork& work, const ChipSpec& chip) {
-  const double transaction = number(chip.transaction_bytes);
   const double items = number(work.items);
   const double useful = items * number(work.item);
-  const double moved = items * std::ceil(number(work.item) / transaction) * transaction;
+  const double moved = transaction_bytes(work, chip);
   Demand demand;
   demand.flops = work.accumulates ? useful / sizeof(float) : 0;
   // A table that fits L2 crosses HiBL at most once, and L2 answers the pieces.

@@ -19,23 +19,6 @@ bool misaligned(double row, Format format) {
   return std::fmod(row * base::bits(format), kAlignedBits) != 0;
 }
 
-// Group sizes as far as the work states them: the largest, and the others alike.
-struct Groups {
-  double active = 0;   // groups that have a row
-  double largest = 0;  // rows
-  double other = 0;    // rows of each other active group
-};
-
-Groups groups_of(const GroupedMatmulWork& work) {
-  const double rows = number(work.rows);
-  const double largest = std::min(rows, number(work.largest_group));
-  // Groups that can have a row at all: the largest takes its rows, every other at least one.
-  const double others = std::max(0.0, rows - largest);
-  const double active = std::min(number(work.groups), largest > 0 ? 1 + others : rows);
-  if (largest <= 0) return {active, active > 0 ? rows / active : 0, active > 0 ? rows / active : 0};
-  return {active, largest, active > 1 ? others / (active - 1) : 0};
-}
-
 }  // namespace
 
 GemmShape gemm_shape(const MatmulWork& work, const ChipSpec& chip) {
@@ -51,8 +34,7 @@ GemmShape gemm_shape(const MatmulWork& work, const ChipSpec& chip) {
 }
 
 GemmShape gemm_shape(const GroupedMatmulWork& work, const ChipSpec& chip) {
-  const Groups groups = groups_of(work);
-  return {.m = groups.largest,
+  return {.m = number(work.rows.rows()),
           .n = number(work.n),
           .k = number(work.k),
           .a = work.a,
@@ -60,8 +42,7 @@ GemmShape gemm_shape(const GroupedMatmulWork& work, const ChipSpec& chip) {
           .cube = multiply_format(work.a, work.b, chip),
           .out = work.out,
           .unaligned = misaligned(number(work.k), work.a) || misaligned(number(work.n), work.b),
-          .other_groups = groups.active - 1,
-          .other_rows = groups.other};
+          .groups = work.rows};
 }
 
 Demand estimate(const MatmulWork& work, const ChipSpec& chip) {
@@ -86,15 +67,15 @@ Demand estimate(const MatmulWork& work, const ChipSpec& chip) {
 }
 
 Demand estimate(const GroupedMatmulWork& work, const ChipSpec& chip) {
-  const double rows = number(work.rows);
+  const double rows = number(work.rows.rows());
   const double n = number(work.n);
   const double k = number(work.k);
-  const Groups groups = groups_of(work);
   Demand demand;
   const bool on_cube = count_product(demand, 2 * rows * n * k, work.a, work.b, chip);
   demand.written_bytes = stored_bytes(rows * n, work.out);
   if (demand.written_bytes <= 0) return demand;
-  demand.read_bytes = stored_bytes(rows * k, work.a) + stored_bytes(groups.active * n * k, work.b);
+  demand.read_bytes =
+      stored_bytes(rows * k, work.a) + stored_bytes(number(work.rows.groups()) * n * k, work.b);
   if (on_cube && k > 0) add_gemm(demand, gemm_shape(work, chip), chip);
   return demand;
 }

@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "base/units.h"
+#include "model/work/group_sizes.h"
 
 namespace npu_sim::model {
 
@@ -29,12 +30,9 @@ struct MatmulWork {
   bool operator==(const MatmulWork&) const = default;
 };
 
-// groups x ([rows_g, k] @ [k, n]) with sum(rows_g) = rows; `largest_group` bounds the critical
-// core.
+// [rows_g, k] @ [k, n] for every group g, each with a right operand of its own.
 struct GroupedMatmulWork {
-  std::int64_t groups = 0;
-  std::int64_t rows = 0;
-  std::int64_t largest_group = 0;
+  GroupSizes rows{};
   std::int64_t n = 0;
   std::int64_t k = 0;
   Format a = Format::kBf16;

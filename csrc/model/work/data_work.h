@@ -21,6 +21,8 @@ struct GatherWork {
   Bytes table{};  // bytes the places span; 0: unknown. One that fits L2 crosses HiBL only once
   bool one_by_one = false;   // each item's place is read just before it, and waited for
   std::int64_t scalars = 0;  // numbers that every core reads one by one before it starts
+  std::int64_t choices = 0;  // places an item may come from; 0: all of the table
+  std::int64_t run = 1;      // neighbouring items whose choices lie side by side
 
   bool operator==(const GatherWork&) const = default;
 };

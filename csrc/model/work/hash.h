@@ -65,8 +65,10 @@ struct HashFields {
     return hasher(route, read, written, run, span, transposed, to, group, pitch, sweeps, sliced);
   }
   std::size_t operator()(const GatherWork& work) {
-    const auto& [items, item, index, written, read, scatter, adds, table, waits, scalars] = work;
-    return hasher(items, item, index, written, read, scatter, adds, table, waits, scalars);
+    const auto& [items, item, index, written, read, scatter, adds, table, waits, scalars, choices,
+                 run] = work;
+    return hasher(items, item, index, written, read, scatter, adds, table, waits, scalars, choices,
+                  run);
   }
   std::size_t operator()(const SortWork& work) {
     const auto& [rows, columns, k, format, written] = work;
@@ -79,8 +81,8 @@ struct HashFields {
                   kv_block);
   }
   std::size_t operator()(const GroupedMatmulWork& work) {
-    const auto& [groups, rows, largest, n, k, a, b, out] = work;
-    return hasher(groups, rows, largest, n, k, a, b, out);
+    const auto& [rows, n, k, a, b, out] = work;
+    return hasher(rows.hash(), n, k, a, b, out);
   }
   std::size_t operator()(const ConvolutionWork& work) {
     const auto& [pass, batch, groups, in, out, in_p, out_p, kernel, format] = work;

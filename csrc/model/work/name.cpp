@@ -80,7 +80,7 @@ struct Shape {
            text(work.format) + (work.causal ? " causal" : "") + (work.backward ? " backward" : "");
   }
   std::string operator()(const GroupedMatmulWork& work) const {
-    return text(work.groups) + " groups, " + product(work.rows, work.k, work.n) + " " +
+    return text(work.rows.groups()) + " groups, " + product(work.rows.rows(), work.k, work.n) + " " +
            formats(work.a, work.b, work.out);
   }
   std::string operator()(const ConvolutionWork& work) const {

@@ -62,29 +62,28 @@ model::Work grouped_work(const aten::Call& call) {
                                 .a = aten::format_of(x),
                                 .b = aten::format_of(weight),
                                 .out = aten::format_of(out)};
-  const bool by_k = aten::integer_at(call, kGroupType, kNoSplit) == kSplitK;
-  work.groups = weight.dim() == 3 ? weight.size(0) : static_cast<std::int64_t>(weights);
   if (xs > 1) {
-    for (std::size_t i = 0; i < xs; ++i) {
-      const at::Tensor& each = member(call.arguments[0], i);
-      const std::int64_t rows = aten::ratio(each.numel(), aten::size_along(each, -1));
-      work.rows += rows;
-      work.largest_group = std::max(work.largest_group, rows);
+    Sizes rows;
+    for (const c10::IValue& each : call.arguments[0].toListRef()) {
+      rows.push_back(aten::ratio(each.toTensor().numel(), aten::size_along(each.toTensor(), -1)));
     }
+    work.rows = model::GroupSizes(std::move(rows));
     return work;
   }
+  if (aten::integer_at(call, kGroupType, kNoSplit) == kSplitK) {
+    const std::int64_t groups = aten::size_along(out, 0);
+    work.rows = model::GroupSizes::even(groups, groups * x.size(0));
+    work.k = aten::ratio(work.k, groups);
+    return work;
+  }
+  const std::int64_t groups =
+      weight.dim() == 3 ? weight.size(0) : static_cast<std::int64_t>(weights);
   const auto list = aten::integers_at(call, kGroupList);
-  if (by_k) work.groups = aten::size_along(out, 0);
-  work.rows = by_k ? work.groups * x.size(0) : x.size(0);
-  if (by_k) work.k = aten::ratio(work.k, work.groups);
-  work.largest_group = aten::ratio(work.rows + work.groups - 1, work.groups);
-  if (by_k || !list.has_value()) return work;
-  const Sizes sizes = sizes_of(*list, aten::integer_at(call, kListType, 0), work.groups);
   // Groups without rows read no weights; rows past the last group are not computed.
-  work.rows = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
-  work.groups = std::ranges::count_if(sizes, [](std::int64_t rows) { return rows > 0; });
-  work.largest_group = sizes.empty() ? 0 : std::ranges::max(sizes);
-  if (work.groups == 0) return model::NoWork{};
+  work.rows = list.has_value()
+                  ? model::GroupSizes(sizes_of(*list, aten::integer_at(call, kListType, 0), groups))
+                  : model::GroupSizes::even(groups, x.size(0));
+  if (work.rows.empty()) return model::NoWork{};
   return work;
 }
 

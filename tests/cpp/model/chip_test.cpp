@@ -78,7 +78,7 @@ bool may_be_zero(const std::string& name) {
       "packs_query_rows",     "exchanges_directly",  "stage_exposure", "block_latency_ns",
       "cube_start_ns",        "mix_start_ns",        "mask_start_ns",  "mad_cycles",
       "l0_load_cycles",       "fixpipe_cycles",      "unit_flag_mads", "pass_restart",
-      "vector_odd_row_cycles"};
+      "vector_odd_row_cycles", "vector_data_cache_bytes"};
   return std::ranges::find(names, name) != names.end();
 }
 

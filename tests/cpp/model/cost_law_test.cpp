@@ -149,13 +149,12 @@ TEST(CostLaw, ABiasCostsOneRowAndAnAccumulatorItsBytes) {
 }
 
 TEST(CostLaw, GroupedMatmulReadsTheWeightsOfGroupsThatHaveRows) {
-  GroupedMatmulWork work{.groups = 256, .rows = 8, .largest_group = 1, .n = 512, .k = 1024};
+  GroupedMatmulWork work{.rows = GroupSizes::even(256, 8), .n = 512, .k = 1024};
   const std::int64_t rows = 8 * 1024 * 2;
   EXPECT_EQ(cost(work, card()).bytes_read.count(), rows + 8 * 512 * 1024 * 2);
-  work.largest_group = 8;  // all in one group
+  work.rows = GroupSizes({0, 8, 0});
   EXPECT_EQ(cost(work, card()).bytes_read.count(), rows + 512 * 1024 * 2);
-  work.groups = 4;
-  work.largest_group = 2;
+  work.rows = GroupSizes({2, 2, 3, 1});
   EXPECT_EQ(cost(work, card()).bytes_read.count(), rows + 4 * 512 * 1024 * 2);
 }
 

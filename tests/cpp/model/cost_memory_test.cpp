@@ -80,6 +80,31 @@ TEST(Gather, ATableThatFitsL2CrossesHiblOnce) {
   EXPECT_EQ(cost(work, card()).bytes_read.count(), 128'000'000 + 8'000'000);
 }
 
+// Bytes of items that cross L2 or HiBL, indices and results apart.
+double item_traffic(GatherWork work, const ChipSpec& chip) {
+  work.written = Bytes(0);
+  return static_cast<double>((cost(work, chip).bytes_l2 - work.index).count());
+}
+
+TEST(Gather, RowsThatFitTheDataCacheOfThreadsAreFetchedOnce) {
+  GatherWork work = gather(1'000'000, 4);
+  work.table = Bytes(16'000'000);
+  work.choices = 1000;  // 4 kB a row
+  EXPECT_EQ(cost(work, card()).bytes_read.count(), 16'000'000 + 8'000'000);
+  EXPECT_DOUBLE_EQ(item_traffic(work, card()), 16e6);
+  work.choices = 1'000'000;
+  EXPECT_GT(item_traffic(work, card()), 100e6);
+}
+
+TEST(Gather, NeighboursThatDrawFromFewPlacesShareLines) {
+  GatherWork work = gather(1'000'000, 4);
+  work.run = 1'000'000;
+  work.choices = 2;
+  work.table = Bytes(8'000'000);
+  const double apart = 1e6 * 128;
+  EXPECT_NEAR(item_traffic(work, card()), apart * 2 / 32, apart / 100);
+}
+
 TEST(Gather, ReadsThatAreNotItemsStayAsTheyAre) {
   GatherWork work = gather(1000, 128);
   work.read += Bytes(5000);

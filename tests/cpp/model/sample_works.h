@@ -49,7 +49,7 @@ inline std::vector<Work> sample_works() {
                     .kv_len = 1024,
                     .qk_dim = 128,
                     .v_dim = 128},
-      GroupedMatmulWork{.groups = 8, .rows = 4096, .largest_group = 900, .n = 2048, .k = 1024},
+      GroupedMatmulWork{.rows = GroupSizes({900, 512, 0, 700, 511, 1, 900, 572}), .n = 2048, .k = 1024},
       ConvolutionWork{.batch = 4,
                       .in_channels = 64,
                       .out_channels = 128,

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <set>
 #include <string>
 #include <unordered_set>
@@ -65,6 +67,27 @@ TEST(WorkText, StartsWithTheNameForEveryKind) {
   for (const Work& work : sample_works()) {
     EXPECT_TRUE(to_text(work).starts_with(name(work))) << to_text(work);
   }
+}
+
+TEST(GroupSizes, AreABagWithoutEmptyGroups) {
+  const GroupSizes sizes({3, 0, 5, 3});
+  EXPECT_EQ(sizes.groups(), 3);
+  EXPECT_EQ(sizes.rows(), 11);
+  EXPECT_TRUE(std::ranges::equal(sizes.alike(), std::array{Alike{5, 1}, Alike{3, 2}}));
+  EXPECT_EQ(sizes, GroupSizes({5, 3, 3, 0, 0}));
+  EXPECT_NE(sizes, GroupSizes({5, 3, 2, 1}));
+  EXPECT_EQ(GroupSizes({0, 0}), GroupSizes());
+}
+
+TEST(GroupSizes, SpreadEvenlyDifferByOneRowAtMost) {
+  EXPECT_EQ(GroupSizes::even(4, 10), GroupSizes({3, 3, 2, 2}));
+  EXPECT_EQ(GroupSizes::even(256, 3), GroupSizes({1, 1, 1}));
+  EXPECT_EQ(GroupSizes::even(0, 3), GroupSizes());
+}
+
+TEST(GroupSizes, HugeOnesDoNotOverflow) {
+  constexpr std::int64_t kHuge = std::int64_t{1} << 62;
+  EXPECT_EQ(GroupSizes({kHuge, kHuge, kHuge}).rows(), kHuge);
 }
 
 TEST(WorkHash, EqualWorksHashEqually) {

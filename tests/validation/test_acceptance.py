@@ -1,6 +1,6 @@
 """How far simulated times may be from published ones.
 
-Each limit is a goal of the project. Those in OPEN may fail; docs/validation.md has what they are.
+Each limit is a goal of the project; docs/validation.md has the results.
 """
 
 from collections.abc import Callable
@@ -54,26 +54,13 @@ GOALS: dict[str, tuple[Selection, Measure, float]] = {
     "H100 attention": (single("h100", "attention", "mla"), MEDIAN, 0.20),
     "H800 gemm": (single("h800", "gemm"), MEDIAN, 0.20),
 }
-# Goals that the model has not reached, or not for certain; their results are shown all the same.
-OPEN = {
-    "950PR irregular",  # one row, a gather of 2-byte items
-    "A2 pipe fixpipe",  # one row, by a library that queues twice as many commands before a drain
-}
-
-
-def marked(goal: str) -> object:
-    """The goal as a parameter; an open one may fail."""
-    reason = "an open goal of the model"
-    return pytest.param(goal, marks=pytest.mark.xfail(reason=reason) if goal in OPEN else ())
-
-
 @pytest.fixture(scope="module")
 def results() -> list[Result]:
     """Every shipped row, simulated once."""
     return validate(read_cases(None)[0]).results
 
 
-@pytest.mark.parametrize("goal", [marked(goal) for goal in GOALS])
+@pytest.mark.parametrize("goal", GOALS)
 def test_the_goal_holds(goal: str, results: list[Result]) -> None:
     selection, measure, limit = GOALS[goal]
     summary = summarize(result.error for result in results if selection(result))

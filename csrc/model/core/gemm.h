@@ -66,7 +66,9 @@ struct GemmPlan {
   [[nodiscard]] double seconds(const ChipSpec& chip) const;
 };
 
-// What `tile` makes of `shape`: for tables that state their tile, and for the choice.
+// What `tile` makes of `shape`, whose results are `rows` rows of tiles; tile_rows() of it unless told.
+[[nodiscard]] GemmPlan plan_tile(const GemmShape& shape, const Tile& tile, double rows,
+                                 const ChipSpec& chip);
 [[nodiscard]] GemmPlan plan_tile(const GemmShape& shape, const Tile& tile, const ChipSpec& chip);
 
 // The fastest plan among the tiles that fit the buffers.

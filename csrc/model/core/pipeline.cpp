@@ -94,9 +94,12 @@ double tile_rows(const GemmShape& shape, double side) {
 }
 
 GemmPlan plan_tile(const GemmShape& shape, const Tile& tile, const ChipSpec& chip) {
+  return plan_tile(shape, tile, tile_rows(shape, tile.m), chip);
+}
+
+GemmPlan plan_tile(const GemmShape& shape, const Tile& tile, double rows, const ChipSpec& chip) {
   GemmPlan plan;
   plan.tile = tile;
-  const double rows = tile_rows(shape, tile.m);
   const double columns = std::ceil(shape.n / tile.n);
   const double k = std::ceil(shape.k / tile.k_split);
   const Waves waves = waves_of(rows * shape.batch * tile.k_split, columns, chip);

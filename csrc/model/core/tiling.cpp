@@ -43,8 +43,8 @@ bool shares_lines(double n, const GemmShape& shape, const ChipSpec& chip) {
 GemmPlan plan_gemm(const GemmShape& shape, const ChipSpec& chip) {
   GemmPlan best;
   double best_seconds = -1;
-  const auto consider = [&](const Tile& tile) {
-    const GemmPlan plan = plan_tile(shape, tile, chip);
+  const auto consider = [&](const Tile& tile, double rows) {
+    const GemmPlan plan = plan_tile(shape, tile, rows, chip);
     const double seconds = plan.seconds(chip);
     if (best_seconds >= 0 && seconds >= best_seconds) return;
     best = plan;
@@ -52,15 +52,16 @@ GemmPlan plan_gemm(const GemmShape& shape, const ChipSpec& chip) {
   };
   const double cores = chip.cube_cores;
   for (const double m : kSides) {
+    const double rows = tile_rows(shape, m);
     for (const double n : kSides) {
       if (!fits_accumulator(m, n, chip)) continue;
       const double k = command_k(m, n, shape, chip);
       if (k <= 0) continue;
-      const double tiles = tile_rows(shape, m) * std::ceil(shape.n / n) * shape.batch;
+      const double tiles = rows * std::ceil(shape.n / n) * shape.batch;
       if (tiles >= cores && shares_lines(n, shape, chip)) continue;
       for (const double split : kSplits) {
         if (split > 1 && tiles * split > cores) break;
-        consider({.m = m, .n = n, .k = k, .k_split = split});
+        consider({.m = m, .n = n, .k = k, .k_split = split}, rows);
       }
     }
   }

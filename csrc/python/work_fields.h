@@ -97,6 +97,7 @@ void visit_fields(model::AttentionWork& work, F&& f) {
   f("v_in_k", work.v_in_k);
   f("window", work.window);
   f("kv_block", work.kv_block);
+  f("kv_row", work.kv_row);
 }
 
 template <class F>

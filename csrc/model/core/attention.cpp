@@ -18,6 +18,7 @@ constexpr std::int16_t kForwardLinearOps = 4;
 constexpr std::int16_t kBackwardLinearOps = 8;
 constexpr std::int16_t kSpecialOps = 1;
 constexpr double kUpdateOps = 2;
+constexpr double kDequantiseOps = 2;  // an element of a quantised key or value: convert, scale
 
 constexpr double kTile = 128;  // rows of a tile, and keys of a block
 constexpr double kGrain = 16;  // smallest tile of the cube
@@ -28,6 +29,11 @@ constexpr double kHandOvers = 4;  // scores, probabilities, result, and back: fi
 constexpr double kStatisticsBytes = 8192;  // running maxima and sums of a tile, and its masks
 
 double count(std::int64_t value) { return static_cast<double>(value); }
+
+// Elements of a key and its value that are moved.
+double kv_elements(const AttentionWork& work) {
+  return count(work.qk_dim) + (work.v_in_k ? 0 : count(work.v_dim));
+}
 
 // Query rows that share keys, and how often that happens.
 struct Rows {
@@ -85,12 +91,14 @@ Block block_of(const AttentionWork& work, double rows, const ChipSpec& chip) {
 
   const double linear = work.backward ? kBackwardLinearOps : kForwardLinearOps;
   const double ops = linear + kSpecialOps / chip.special_rate;
-  const double lanes = rows * kTile * ops + rows * v * kUpdateOps * products_v;
+  double lanes = rows * kTile * ops + rows * v * kUpdateOps * products_v;
+  if (work.kv_row > Bytes(0)) lanes += kTile * kv_elements(work) * kDequantiseOps;
   const double pairs = chip.vector_cores / static_cast<double>(chip.cube_cores);
   block.vector = lanes / (chip.vector_fp32_op_per_s / chip.cube_cores);
   if (chip.cube_core.exchanges_directly < 1) {
     block.exchanged =
         rows * kTile * (kSumBytes + element) * products_k + rows * v * kSumBytes * products_v;
+    if (work.kv_row > Bytes(0)) block.exchanged += 2 * kTile * kv_elements(work) * element;
     block.vector +=
         block.exchanged / pairs / (chip.cube_core.exchange_bytes_per_cycle * chip.clock_hz);
   }
@@ -98,8 +106,7 @@ Block block_of(const AttentionWork& work, double rows, const ChipSpec& chip) {
 }
 
 double fetch_seconds(const AttentionWork& work, const ChipSpec& chip) {
-  const double row =
-      stored_bytes(count(work.qk_dim) + (work.v_in_k ? 0 : count(work.v_dim)), work.format);
+  const double row = kv_row_bytes(work);
   const double pieces = work.kv_block > 0 ? std::ceil(kTile / count(work.kv_block)) : 1;
   const CubeCoreSpec& core = chip.cube_core;
   return (row * kTile / core.fetch_sharing / core.mte2_bytes_per_cycle +
@@ -137,6 +144,11 @@ void add_combine(AttentionPlan& plan, const AttentionWork& work, double rows,
 }
 
 }  // namespace
+
+double kv_row_bytes(const AttentionWork& work) {
+  if (work.kv_row > Bytes(0)) return static_cast<double>(work.kv_row.count());
+  return stored_bytes(kv_elements(work), work.format);
+}
 
 double scores_of(const AttentionWork& work) {
   const double q = count(work.q_len);
@@ -185,9 +197,7 @@ AttentionPlan plan_attention(const AttentionWork& work, const ChipSpec& chip) {
   plan.core_seconds = plan.blocks * stages +
                       chip.cube_core.pass_restart * (std::ceil(plan.tasks / cores) - 1) * restart;
   plan.fetched_bytes =
-      plan.tasks * seen * kTile *
-      stored_bytes(count(work.qk_dim) + (work.v_in_k ? 0 : count(work.v_dim)), work.format) /
-      chip.cube_core.fetch_sharing;
+      plan.tasks * seen * kTile * kv_row_bytes(work) / chip.cube_core.fetch_sharing;
   plan.exchanged_bytes = plan.tasks * seen * block.exchanged;
   add_combine(plan, work, shape.groups * shape.rows, chip);
   return plan;

@@ -24,6 +24,9 @@ struct AttentionPlan {
 
 [[nodiscard]] AttentionPlan plan_attention(const AttentionWork& work, const ChipSpec& chip);
 
+// Bytes of a key and its value in memory.
+[[nodiscard]] double kv_row_bytes(const AttentionWork& work);
+
 // Scores of one head: all pairs, or those that causality and the window leave.
 [[nodiscard]] double scores_of(const AttentionWork& work);
 

@@ -54,9 +54,7 @@ Demand estimate(const AttentionWork& work, const ChipSpec& chip) {
   double kv = number(work.kv_len);
   if (work.window > 0) kv = std::min(kv, number(work.window) + number(work.q_len));
   const double kv_rows = batch * number(work.kv_heads) * kv;
-  const double k_bytes = stored_bytes(kv_rows * qk, work.format);
-  const double v_bytes = work.v_in_k ? 0 : stored_bytes(kv_rows * v, work.format);
-  const double inputs = q_bytes + k_bytes + v_bytes;
+  const double inputs = q_bytes + kv_rows * kv_row_bytes(work);
   demand.written_bytes = work.backward ? inputs : out_bytes;
   if (scores == 0) return demand;
   demand.read_bytes = inputs + number(work.mask) + (work.backward ? 2 * out_bytes : 0);

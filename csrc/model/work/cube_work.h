@@ -75,6 +75,7 @@ struct AttentionWork {
   bool v_in_k = false;      // v is the first v_dim of k (absorbed MLA): read once, v moves no bytes
   std::int64_t window = 0;  // keys before its own that a query sees; 0: all of them
   std::int64_t kv_block = 0;  // keys that lie together (a page; 1: gathered one by one); 0: all
+  Bytes kv_row{};  // of a key and its value where a cache stores them quantised; 0: as `format`
 
   bool operator==(const AttentionWork&) const = default;
 };

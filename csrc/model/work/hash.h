@@ -76,9 +76,9 @@ struct HashFields {
   }
   std::size_t operator()(const AttentionWork& work) {
     const auto& [batch, qh, kvh, q, kv, qk, v, format, causal, backward, mask, v_in_k, window,
-                 kv_block] = work;
+                 kv_block, kv_row] = work;
     return hasher(batch, qh, kvh, q, kv, qk, v, format, causal, backward, mask, v_in_k, window,
-                  kv_block);
+                  kv_block, kv_row);
   }
   std::size_t operator()(const GroupedMatmulWork& work) {
     const auto& [rows, n, k, a, b, out] = work;

@@ -23,8 +23,7 @@
 namespace npu_sim::ops {
 namespace {
 
-// --- work: as if the chosen keys were in query's dtype. The card reads their packed bytes (656 for
-// 1152) and computes on wide ones, which no work can say yet; the latent part is the value.
+// --- work: packed bytes are read and converted to query's dtype; the latent part is the value.
 constexpr SpanArguments kSpans{
     .query_lengths = 10, .key_lengths = 11, .query_layout = 13, .key_layout = 14, .block_table = 9};
 model::Work work(const aten::Call& call) {
@@ -36,7 +35,8 @@ model::Work work(const aten::Call& call) {
                         .block_size = aten::integer_at(call, 12, 1),
                         .qk_dim = width,
                         .v_dim = width - aten::integer_at(call, 21, 64),
-                        .format = aten::format_of(query)});
+                        .format = aten::format_of(query),
+                        .kv_row = base::Bytes(aten::size_along(aten::tensor_at(call, 1), -1))});
 }
 constexpr aten::Entry kEntries[] = {{"npu_kv_quant_sparse_flash_attention", work}};
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);

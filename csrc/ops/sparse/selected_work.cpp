@@ -30,7 +30,8 @@ model::Work selected_work(const aten::Call& call, const SpanArguments& where,
                               .format = sizes.format,
                               .backward = sizes.backward,
                               .v_in_k = true,
-                              .kv_block = sizes.block_size};
+                              .kv_block = sizes.block_size,
+                              .kv_row = sizes.kv_row};
 }
 
 model::AttentionWork even_work(const Spans& spans, std::int64_t sparse_mode) {

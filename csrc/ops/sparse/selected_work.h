@@ -15,6 +15,7 @@ struct SelectedSizes {
   std::int64_t v_dim = 0;
   base::Format format = base::Format::kBf16;
   bool backward = false;
+  base::Bytes kv_row{};  // of a token, where the cache stores it quantised
 };
 
 // Queries read as many keys as their blocks hold and they may see; what was chosen is not read.

@@ -97,6 +97,18 @@ TEST(CoreAttention, QueryHeadsOfOneKeyShareATileInDecode) {
   EXPECT_EQ(4 * plan_attention(grouped, card()).tasks, plan_attention(own, card()).tasks);
 }
 
+TEST(CoreAttention, AQuantisedCacheMovesItsBytesAndIsConverted) {
+  const AttentionWork wide = decode(64, 8192);
+  AttentionWork narrow = wide;
+  narrow.kv_row = Bytes((wide.qk_dim + wide.v_dim) * 1);  // 8 bits an element instead of 16
+  EXPECT_LT(time_of(narrow), time_of(wide));
+  EXPECT_GT(2 * time_of(narrow), time_of(wide));
+  EXPECT_GT(plan_attention(narrow, card()).vector_seconds,
+            plan_attention(wide, card()).vector_seconds);
+  const Bytes keys(64 * 8192 * wide.kv_heads * narrow.kv_row.count());
+  EXPECT_EQ(cost(wide, card()).bytes_read - cost(narrow, card()).bytes_read, keys);
+}
+
 TEST(CoreAttention, GatheredKeysCostADescriptorEach) {
   AttentionWork gathered = decode(64, 4096);
   gathered.kv_block = 1;

@@ -25,6 +25,7 @@ static_assert(std::ranges::is_sorted(kAclopOnly));
 // Operators that draw from the card's default generator: the route lends it to the CPU's kernel.
 // Source: the tag nondeterministic_seeded in op_plugin_functions.yaml.
 constexpr std::string_view kDrawing[] = {"_npu_dropout", "npu_dropout_gen_mask",
+                                         "npu_fusion_attention", "npu_fusion_attention_v2",
                                          "npu_sim_exponential_"};
 
 std::vector<at::Tag> tags_of(std::string_view name) {

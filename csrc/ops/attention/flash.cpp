@@ -28,11 +28,6 @@ struct Workspace {
   Buffer sums;      // [rows]
 };
 
-float* sized(Buffer& buffer, std::int64_t count) {
-  if (std::ssize(buffer) < count) buffer.resize(static_cast<std::size_t>(count));
-  return buffer.data();
-}
-
 void start(const QueryTile& tile, Workspace& work) {
   const Problem& problem = tile.problem;
   gather_queries(tile, sized(work.queries, tile.rows() * problem.width()));
@@ -73,7 +68,7 @@ void attend(const QueryTile& tile, const KeyTile& keys, Workspace& work) {
     weigh_row(scores + r * padded(keys.count), keys.count, static_cast<std::size_t>(r), work,
               work.out.data() + r * width, width);
   }
-  drop(tile, keys, scores);
+  drop(tile, keys, {scores});
   const Rows value = problem.value(keys.first, keys.count, sized(work.values, keys.count * width));
   multiply({work.out.data(), tile.rows(), width, width},
            {{scores, padded(keys.count)}, tile.rows(), keys.count}, {value, keys.count, width}, 1,

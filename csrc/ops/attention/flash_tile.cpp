@@ -30,10 +30,9 @@ at::Tensor tensor_over(const Factor& factor) {
 void add_bias(const QueryTile& tile, const KeyTile& keys, float* scores, Buffer& scratch) {
   const Bias& bias = tile.problem.bias;
   if (!bias.rows) return;
-  scratch.resize(static_cast<std::size_t>(tile.count * keys.count));
+  float* const space = sized(scratch, tile.count * keys.count);
   for (std::int64_t h = 0; h < tile.problem.heads; ++h) {
-    const Rows added =
-        bias.rows({h, tile.first, tile.count, keys.first, keys.count}, scratch.data());
+    const Rows added = bias.rows({h, tile.first, tile.count, keys.first, keys.count}, space);
     for (std::int64_t i = 0; i < tile.count; ++i) {
       float* const row = scores + (h * tile.count + i) * padded(keys.count);
       add(row, added.data + i * added.stride, bias.factor, keys.count);
@@ -148,17 +147,19 @@ void score(const QueryTile& tile, const KeyTile& keys, const ScoreTile& on, Buff
   apply_mask(tile, keys, on.scores);
 }
 
-void drop(const QueryTile& tile, const KeyTile& keys, float* weights) {
+void drop(const QueryTile& tile, const KeyTile& keys, std::initializer_list<float*> all) {
   const Dropout& dropout = tile.problem.dropout;
   if (!dropout.keep) return;
   std::vector<std::uint8_t> keep(static_cast<std::size_t>(tile.count * keys.count));
   for (std::int64_t h = 0; h < tile.problem.heads; ++h) {
     dropout.keep({h, tile.first, tile.count, keys.first, keys.count}, keep.data());
     for (std::int64_t i = 0; i < tile.count; ++i) {
-      float* const row = weights + (h * tile.count + i) * padded(keys.count);
+      const std::int64_t first = (h * tile.count + i) * padded(keys.count);
       const std::uint8_t* const kept = keep.data() + i * keys.count;
-      for (std::int64_t j = 0; j < keys.count; ++j) {
-        row[j] = kept[j] != 0 ? row[j] / dropout.kept_share : 0;
+      for (float* const rows : all) {
+        for (std::int64_t j = 0; j < keys.count; ++j) {
+          rows[first + j] = kept[j] != 0 ? rows[first + j] / dropout.kept_share : 0;
+        }
       }
     }
   }

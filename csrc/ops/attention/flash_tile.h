@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "ops/attention/flash.h"
@@ -25,6 +26,12 @@ struct KeyTile {
 
 // fp32 memory of a thread.
 using Buffer = std::vector<float>;
+
+// `buffer` with space for at least `count` elements.
+inline float* sized(Buffer& buffer, std::int64_t count) {
+  if (std::ssize(buffer) < count) buffer.resize(static_cast<std::size_t>(count));
+  return buffer.data();
+}
 
 // A matrix in fp32.
 struct Matrix {
@@ -61,7 +68,7 @@ struct ScoreTile {
 };
 void score(const QueryTile& tile, const KeyTile& keys, const ScoreTile& on, Buffer& scratch);
 
-// Multiplies each row of [rows, padded(keys.count)] by keep / kept_share.
-void drop(const QueryTile& tile, const KeyTile& keys, float* weights);
+// Multiplies each of some [rows, padded(keys.count)] by keep / kept_share.
+void drop(const QueryTile& tile, const KeyTile& keys, std::initializer_list<float*> all);
 
 }  // namespace npu_sim::ops::flash

@@ -32,6 +32,7 @@ import torch  # noqa: E402
 
 from torch_npu_sim import _operators, npu, optim  # noqa: E402
 from torch_npu_sim._startup import __version__  # noqa: E402
+from torch_npu_sim.drop_in import install_as_torch_npu  # noqa: E402
 from torch_npu_sim.fidelity import flush_l2, get_fidelity, set_fidelity  # noqa: E402
 from torch_npu_sim.presets import Chip, Parameter, chips, get_chip, set_chip  # noqa: E402
 from torch_npu_sim.report import Kernel, MemorySample, Trace, trace  # noqa: E402
@@ -59,6 +60,7 @@ __all__ = [
     "flush_l2",
     "get_chip",
     "get_fidelity",
+    "install_as_torch_npu",
     "npu",
     "optim",
     "set_chip",

@@ -59,6 +59,10 @@ def start() -> None:
     _set_checkpoint_device()
     importlib.import_module("torch_npu_sim.npu.dlpack").install()
     importlib.import_module("torch_npu_sim.compile").arm()
+    importlib.import_module("torch_npu_sim.distributed").register()
+    drop_in = importlib.import_module("torch_npu_sim.drop_in")
+    if drop_in.is_wanted():
+        drop_in.put_in_place()
     if os.environ.get("NPU_SIM_CHIP") or os.environ.get("NPU_SIM_FIDELITY"):
         importlib.import_module("torch_npu_sim.presets").apply_environment()
 

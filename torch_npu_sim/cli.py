@@ -75,8 +75,11 @@ def run(
     ] = None,
     top: Annotated[int, typer.Option("--top", help="Operators to list.")] = 20,
 ) -> None:
-    """Run a script, then report the simulated time of what it launched."""
-    from torch_npu_sim import presets
+    """Run a script, then report the simulated time of what it launched.
+
+    The script may import torch_npu, torchair and npugraph_ex: they are this simulator.
+    """
+    from torch_npu_sim import install_as_torch_npu, presets
     from torch_npu_sim import trace as record
     from torch_npu_sim.script import run_script
 
@@ -86,7 +89,8 @@ def run(
         if chip is not None:
             presets.set_chip(chip)
             os.environ["NPU_SIM_CHIP"] = chip  # processes that the script starts simulate it too
-    except (ValueError, OSError) as error:
+        install_as_torch_npu()
+    except (ImportError, ValueError, OSError) as error:
         raise _fail(error) from error
     with record() as result:
         code = run_script(script, args or [])

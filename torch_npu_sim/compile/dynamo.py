@@ -22,6 +22,7 @@ from torch._dynamo.variables.ctx_manager import (
 from torch._dynamo.variables.functions import SkipFunctionVariable
 
 from torch_npu_sim import npu
+from torch_npu_sim.compile import graph_backends
 from torch_npu_sim.npu import devices, properties
 
 __all__ = ["NpuInterface", "install"]
@@ -121,6 +122,7 @@ def install() -> None:
     register_device_context_manager(npu.device, _DeviceVariable)
     _add_rules()
     _add_handlers()
+    graph_backends.register()
     common_constant_types.add(properties.DeviceProperties)
     UserDefinedClassVariable._in_graph_classes().update({npu.Stream, npu.Event})
 

@@ -3,6 +3,7 @@
 Times that events report are simulated milliseconds; memory is the simulated card's.
 """
 
+import importlib
 from typing import Any
 
 from torch_npu_sim.npu import amp, memory, random, streams
@@ -20,6 +21,11 @@ from torch_npu_sim.npu.core_limits import (
     set_device_limit,
     set_stream_limit,
 )
+from torch_npu_sim.npu.deterministic import (
+    disable_deterministic_with_backward,
+    enable_deterministic_with_backward,
+    set_deterministic_level,
+)
 from torch_npu_sim.npu.devices import _exchange_device as _exchange_device
 from torch_npu_sim.npu.devices import _maybe_exchange_device as _maybe_exchange_device
 from torch_npu_sim.npu.devices import (
@@ -34,6 +40,10 @@ from torch_npu_sim.npu.devices import (
     is_available,
     set_device,
     synchronize,
+)
+from torch_npu_sim.npu.graph_handlers import (
+    NpuGraphOpHandler,
+    register_npu_graph_handler,
 )
 from torch_npu_sim.npu.health import (
     check_uce_in_memory,
@@ -52,6 +62,8 @@ from torch_npu_sim.npu.later import (
     graph_task_update_end,
     is_current_stream_capturing,
     make_graphed_callables,
+    super_kernel_scope_begin,
+    super_kernel_scope_end,
 )
 from torch_npu_sim.npu.lifecycle import _is_in_bad_fork as _is_in_bad_fork
 from torch_npu_sim.npu.lifecycle import _lazy_call as _lazy_call
@@ -92,6 +104,27 @@ from torch_npu_sim.npu.memory import (
     set_per_process_memory_fraction,
     use_mem_pool,
 )
+from torch_npu_sim.npu.mstx import (
+    mstx,
+)
+from torch_npu_sim.npu.npu_config import (
+    CubeMathType,
+    are_compatible_impl_enabled,
+    config,
+    conv,
+    finalize_dump,
+    get_mm_bmm_format_nd,
+    init_dump,
+    is_jit_compile_false,
+    matmul,
+    set_aoe,
+    set_compile_mode,
+    set_dump,
+    set_mm_bmm_format_nd,
+    set_op_timeout_ms,
+    set_option,
+    use_compatible_impl,
+)
 from torch_npu_sim.npu.overflow import (
     clear_npu_overflow_flag,
     get_npu_overflow_flag,
@@ -114,6 +147,18 @@ from torch_npu_sim.npu.random import (
     set_rng_state_all,
 )
 from torch_npu_sim.npu.special_streams import ExternalEvent, ExternalStream, SyncLaunchStream
+from torch_npu_sim.npu.storages import (
+    BFloat16Storage,
+    BoolStorage,
+    ByteStorage,
+    CharStorage,
+    DoubleStorage,
+    FloatStorage,
+    HalfStorage,
+    IntStorage,
+    LongStorage,
+    ShortStorage,
+)
 from torch_npu_sim.npu.streams import (
     Event,
     Stream,
@@ -137,34 +182,55 @@ from torch_npu_sim.npu.tensor_types import (
     LongTensor,
     ShortTensor,
 )
+from torch_npu_sim.npu.utils import (
+    npurt,
+    obfuscation_calculate,
+    obfuscation_finalize,
+    obfuscation_initialize,
+)
 
 __all__ = [
+    "BFloat16Storage",
     "BFloat16Tensor",
+    "BoolStorage",
     "BoolTensor",
+    "ByteStorage",
     "ByteTensor",
+    "CharStorage",
     "CharTensor",
+    "CubeMathType",
+    "DoubleStorage",
     "DoubleTensor",
     "Event",
     "ExternalEvent",
     "ExternalStream",
+    "FloatStorage",
     "FloatTensor",
+    "HalfStorage",
     "HalfTensor",
+    "IntStorage",
     "IntTensor",
+    "LongStorage",
     "LongTensor",
     "MemPool",
     "NPUGraph",
     "NPUPluggableAllocator",
+    "NpuGraphOpHandler",
+    "ShortStorage",
     "ShortTensor",
     "Stream",
     "StreamContext",
     "SyncLaunchStream",
     "amp",
+    "are_compatible_impl_enabled",
     "caching_allocator_alloc",
     "caching_allocator_delete",
     "can_device_access_peer",
     "change_current_allocator",
     "check_uce_in_memory",
     "clear_npu_overflow_flag",
+    "config",
+    "conv",
     "current_blas_handle",
     "current_device",
     "current_stream",
@@ -173,8 +239,11 @@ __all__ = [
     "device",
     "device_count",
     "device_of",
+    "disable_deterministic_with_backward",
     "empty_cache",
     "empty_virt_addr_cache",
+    "enable_deterministic_with_backward",
+    "finalize_dump",
     "get_allocator_backend",
     "get_amp_supported_dtype",
     "get_autocast_dtype",
@@ -182,6 +251,7 @@ __all__ = [
     "get_device_limit",
     "get_device_name",
     "get_device_properties",
+    "get_mm_bmm_format_nd",
     "get_npu_overflow_flag",
     "get_per_process_memory_fraction",
     "get_rng_state",
@@ -199,6 +269,7 @@ __all__ = [
     "host_memory_stats",
     "host_memory_stats_as_nested_dict",
     "init",
+    "init_dump",
     "initial_seed",
     "ipc_collect",
     "is_autocast_enabled",
@@ -206,10 +277,12 @@ __all__ = [
     "is_bf16_supported",
     "is_current_stream_capturing",
     "is_initialized",
+    "is_jit_compile_false",
     "list_npu_processes",
     "make_graphed_callables",
     "manual_seed",
     "manual_seed_all",
+    "matmul",
     "max_memory_allocated",
     "max_memory_cached",
     "max_memory_reserved",
@@ -222,7 +295,13 @@ __all__ = [
     "memory_stats",
     "memory_stats_as_nested_dict",
     "memory_summary",
+    "mstx",
+    "npurt",
+    "obfuscation_calculate",
+    "obfuscation_finalize",
+    "obfuscation_initialize",
     "random",
+    "register_npu_graph_handler",
     "reset_accumulated_host_memory_stats",
     "reset_accumulated_memory_stats",
     "reset_max_memory_allocated",
@@ -233,10 +312,17 @@ __all__ = [
     "restart_device",
     "seed",
     "seed_all",
+    "set_aoe",
     "set_autocast_dtype",
     "set_autocast_enabled",
+    "set_compile_mode",
+    "set_deterministic_level",
     "set_device",
     "set_device_limit",
+    "set_dump",
+    "set_mm_bmm_format_nd",
+    "set_op_timeout_ms",
+    "set_option",
     "set_per_process_memory_fraction",
     "set_rng_state",
     "set_rng_state_all",
@@ -247,7 +333,10 @@ __all__ = [
     "stream",
     "streams",
     "stress_detect",
+    "super_kernel_scope_begin",
+    "super_kernel_scope_end",
     "synchronize",
+    "use_compatible_impl",
     "use_mem_pool",
     "utilization",
 ]
@@ -263,4 +352,6 @@ def __getattr__(name: str) -> Any:
         return is_initialized()
     if name == "default_generators":
         return _default_generators()
+    if name == "npugraph_ex":
+        return importlib.import_module("torch_npu_sim.npu.npugraph_ex")
     raise AttributeError(f"module 'torch.npu' has no attribute {name!r}")

@@ -12,6 +12,8 @@ __all__ = [
     "graph_task_update_end",
     "is_current_stream_capturing",
     "make_graphed_callables",
+    "super_kernel_scope_begin",
+    "super_kernel_scope_end",
 ]
 
 
@@ -77,3 +79,13 @@ def graph_task_update_begin(*_args: Any, **_kwargs: Any) -> NoReturn:
 def graph_task_update_end(*_args: Any, **_kwargs: Any) -> NoReturn:
     """Would end the update of a group of tasks."""
     _missing("graph_task_update_end", "launch the operators eagerly")
+
+
+def super_kernel_scope_begin(*_args: Any, **_kwargs: Any) -> NoReturn:
+    """Would begin a region of a graph whose kernels are launched as one."""
+    _missing("super_kernel_scope_begin", "launch the operators eagerly")
+
+
+def super_kernel_scope_end(*_args: Any, **_kwargs: Any) -> NoReturn:
+    """Would end a region of a graph whose kernels are launched as one."""
+    _missing("super_kernel_scope_end", "launch the operators eagerly")

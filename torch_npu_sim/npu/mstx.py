@@ -1,0 +1,141 @@
+"""Marks and ranges of msprof (mstx): here they are user annotations in torch.profiler's traces."""
+
+import functools
+import itertools
+import threading
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch.profiler import record_function
+
+__all__ = ["annotate", "mstx"]
+
+_ids = itertools.count(1)
+_open: dict[tuple[str, int], record_function] = {}
+_stacks = threading.local()
+
+
+def _begin(message: str) -> record_function:
+    region = record_function(message)
+    region.__enter__()
+    return region
+
+
+def _are_texts(message: object, domain: object, caller: str) -> bool:
+    """Returns whether both are strings and not empty; warns if not, as torch_npu does."""
+    for what, text in (("message", message), ("domain", domain)):
+        if not (isinstance(text, str) and text):
+            warnings.warn(f"mstx.{caller}: expected {what} as a string, got {text!r}", stacklevel=3)
+            return False
+    return True
+
+
+def _stack(domain: str) -> list[record_function]:
+    if not hasattr(_stacks, "of"):
+        _stacks.of = {}
+    found: list[record_function] = _stacks.of.setdefault(domain, [])
+    return found
+
+
+class mstx:  # noqa: N801 (torch_npu's name)
+    """Marks and ranges. A `stream` is accepted; the annotation is on the host's timeline."""
+
+    annotate: Any
+
+    @staticmethod
+    def mark(message: str, stream: torch.Stream | None = None, domain: str = "default") -> None:
+        """Notes one point in time."""
+        del stream
+        if _are_texts(message, domain, "mark"):
+            _begin(message).__exit__(None, None, None)
+
+    @staticmethod
+    def range_start(
+        message: str, stream: torch.Stream | None = None, domain: str = "default"
+    ) -> int:
+        """Begins a range and returns its number, or 0 if `message` or `domain` is no text."""
+        del stream
+        if not _are_texts(message, domain, "range_start"):
+            return 0
+        number = next(_ids)
+        _open[domain, number] = _begin(message)
+        return number
+
+    @staticmethod
+    def range_end(range_id: int, domain: str = "default") -> None:
+        """Ends the range that `range_start` numbered; another number does nothing."""
+        region = _open.pop((domain, range_id), None)
+        if region is not None:
+            region.__exit__(None, None, None)
+
+    @staticmethod
+    def range_push(
+        message: str, stream: torch.Stream | None = None, domain: str = "default"
+    ) -> int:
+        """Begins a range inside the thread's last one; returns its depth, or -1 for no text."""
+        del stream
+        if not _are_texts(message, domain, "range_push"):
+            return -1
+        stack = _stack(domain)
+        stack.append(_begin(message))
+        return len(stack) - 1
+
+    @staticmethod
+    def range_pop(domain: str = "default") -> int:
+        """Ends the thread's last pushed range; returns its depth, or -1 if there is none."""
+        stack = _stack(domain)
+        if not stack:
+            return -1
+        stack.pop().__exit__(None, None, None)
+        return len(stack)
+
+    @staticmethod
+    def mstx_range(
+        message: str, stream: torch.Stream | None = None, domain: str = "default"
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorates a function: each call is a range."""
+        return annotate(message, stream, domain)
+
+
+class annotate:  # noqa: N801 (torch_npu's name)
+    """A range as a context manager or a decorator; a decorated function's name is the default."""
+
+    def __init__(
+        self, message: str = "", stream: torch.Stream | None = None, domain: str = "default"
+    ) -> None:
+        """Takes what `mstx.range_start` takes."""
+        self.message = message
+        self.stream = stream
+        self.domain = domain
+        self.range_id = 0
+
+    def __enter__(self) -> "annotate":
+        """Begins the range."""
+        self.range_id = mstx.range_start(self.message, self.stream, self.domain)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends the range."""
+        mstx.range_end(self.range_id, self.domain)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns `function` with a range around each call."""
+        message = self.message or function.__name__
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with annotate(message, self.stream, self.domain):
+                return function(*args, **kwargs)
+
+        return inside
+
+
+mstx.annotate = annotate

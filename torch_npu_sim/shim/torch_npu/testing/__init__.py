@@ -1,0 +1,1 @@
+"""torch_npu.testing: what tests of operators for torch_npu import."""

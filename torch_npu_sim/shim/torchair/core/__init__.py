@@ -1,0 +1,1 @@
+"""Inner modules of torchair that code imports."""

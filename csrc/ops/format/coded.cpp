@@ -29,14 +29,6 @@ std::vector<std::int64_t> resized(const at::Tensor& tensor, std::int64_t axis, s
   return sizes;
 }
 
-// The axis along which neighbours lie next to each other; the last one where several do.
-std::int64_t innermost_axis(const at::Tensor& tensor) {
-  for (std::int64_t axis = tensor.dim() - 1; axis >= 0; --axis) {
-    if (tensor.stride(axis) == 1 && tensor.size(axis) != 1) return axis;
-  }
-  return tensor.dim() - 1;
-}
-
 void encode_into(std::span<const float> values, Element element, compute::Rounding rounding,
                  std::span<std::uint8_t> out, bool packed) {
   if (!packed) return compute::encode_all(values, element, rounding, out);
@@ -56,8 +48,17 @@ void decode_into(std::span<const std::uint8_t> codes, Element element, bool pack
 }  // namespace
 
 std::int64_t codes_per_item(Element element, at::ScalarType carrier) {
-  if (compute::bits(element) != 4 || carrier == at::kChar) return 1;
+  if (compute::bits(element) != 4) return 1;
   return static_cast<std::int64_t>(c10::elementSize(carrier)) * 2;
+}
+
+std::int64_t packed_axis(const at::Tensor& codes) {
+  const std::int64_t last = codes.dim() - 1;
+  if (last < 0 || codes.stride(last) == 1) return last;
+  for (std::int64_t axis = last - 1; axis >= 0; --axis) {
+    if (codes.stride(axis) == 1 && codes.size(axis) != 1) return axis;
+  }
+  return last;
 }
 
 at::Tensor encoded(const char* op, const at::Tensor& values, Element element,
@@ -90,7 +91,7 @@ at::Tensor encoded(const char* op, const at::Tensor& values, Element element,
 
 at::Tensor decoded(const at::Tensor& codes, Element element) {
   const std::int64_t packing = codes_per_item(element, codes.scalar_type());
-  const std::int64_t axis = innermost_axis(codes);
+  const std::int64_t axis = packed_axis(codes);
   // Unpacked with the innermost axis last, then turned back.
   const at::Tensor turned =
       packing == 1 ? codes : codes.transpose(axis, codes.dim() - 1).contiguous();

@@ -8,9 +8,13 @@
 
 namespace npu_sim::ops {
 
-// Values along the last axis that one element of the carrier holds: 2 for fp4 in bytes, 8 for int4
-// in int32, 2 for int4 in bytes, else 1.
+// Values that one element of the carrier holds: 2 of four bits in a byte (int8 too), 8 in 32 bits,
+// else 1.
 [[nodiscard]] std::int64_t codes_per_item(compute::Element element, at::ScalarType carrier);
+
+// The axis along which codes are packed: the last one where its stride is 1, else the one whose
+// stride is, as in a transposed view.
+[[nodiscard]] std::int64_t packed_axis(const at::Tensor& codes);
 
 // The codes nearest to `values` (any float dtype), saturating, in the carrier of `element`: same
 // shape, the last axis shorter where codes are packed, the first of them in the low bits. The last

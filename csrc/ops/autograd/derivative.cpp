@@ -56,6 +56,7 @@ torch::autograd::variable_list differentiable(const Formula& formula,
   for (const std::ptrdiff_t input : formula.inputs) {
     if (input >= 0) inputs.push_back(tensor_of(arguments[static_cast<std::size_t>(input)]));
   }
+  for (const Passed& one : formula.passed) inputs.push_back(tensor_of(arguments[one.argument]));
   return inputs;
 }
 

@@ -84,15 +84,34 @@ std::vector<Source> sources_of(const c10::FunctionSchema& forward,
   return sources;
 }
 
+// "bias: grad"
+Passed passed_by(const c10::FunctionSchema& forward, std::string_view text) {
+  const auto colon = text.find(':');
+  TORCH_INTERNAL_ASSERT(colon != std::string_view::npos, "derivative of ", forward.name(),
+                        ": expected 'input: grad', got '", text, "'");
+  const auto argument = argument_named(forward, trim(text.substr(0, colon)));
+  const Source source = source_of(forward, trim(text.substr(colon + 1)));
+  TORCH_INTERNAL_ASSERT(argument.has_value() && source.kind == Source::Kind::kGrad,
+                        "derivative of ", forward.name(), ": no argument and gradient in '", text,
+                        "'");
+  return {.argument = *argument, .grad = source.index};
+}
+
 }  // namespace
 
 bool Formula::reads_grad(std::size_t index) const {
-  return std::ranges::any_of(sources, [index](const Source& source) {
-    return source.kind == Source::Kind::kGrad && source.index == index;
-  });
+  return std::ranges::any_of(sources,
+                             [index](const Source& source) {
+                               return source.kind == Source::Kind::kGrad && source.index == index;
+                             }) ||
+         std::ranges::any_of(passed, [index](const Passed& one) { return one.grad == index; });
 }
 
 Formula parse_formula(const c10::OperatorHandle& forward, std::string_view text) {
+  const auto semicolon = text.find(';');
+  const std::string_view tail =
+      semicolon == std::string_view::npos ? std::string_view{} : trim(text.substr(semicolon + 1));
+  text = text.substr(0, semicolon);
   const auto colon = text.find(':');
   const auto open = text.find('(');
   const auto close = text.rfind(')');
@@ -102,7 +121,8 @@ Formula parse_formula(const c10::OperatorHandle& forward, std::string_view text)
   Formula formula{.forward = forward,
                   .backward = c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), ""),
                   .inputs = {},
-                  .sources = {}};
+                  .sources = {},
+                  .passed = {}};
   for (const std::string_view input : split(text.substr(0, colon))) {
     const auto index = argument_named(forward.schema(), input);
     TORCH_INTERNAL_ASSERT(index.has_value() || input == "_", name, ": no argument '", input, "'");
@@ -110,6 +130,7 @@ Formula parse_formula(const c10::OperatorHandle& forward, std::string_view text)
   }
   formula.sources = sources_of(forward.schema(), formula.backward.schema(),
                                text.substr(open + 1, close - open - 1));
+  if (!tail.empty()) formula.passed.push_back(passed_by(forward.schema(), tail));
   return formula;
 }
 

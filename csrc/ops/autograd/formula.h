@@ -7,6 +7,9 @@
 // argument of the forward operator by name, `result0`, `input.sizes` of a tensor argument, `!flag`
 // of a boolean one, `grad_input_mask` for which gradients are wanted. What is not given takes its
 // default; `name=value` gives a keyword argument.
+//
+// "; bias: grad" at the end gives `bias` that gradient itself, which autograd sums over the axes
+// along which bias was broadcast.
 #pragma once
 
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -25,13 +28,20 @@ struct Source {
   std::size_t index = 0;
 };
 
+// An argument whose gradient is that of a result.
+struct Passed {
+  std::size_t argument = 0;
+  std::size_t grad = 0;
+};
+
 struct Formula {
   c10::OperatorHandle forward;
   c10::OperatorHandle backward;
   std::vector<std::ptrdiff_t> inputs;  // argument that each result of `backward` is for; -1: none
   std::vector<Source> sources;         // one an argument of `backward`
+  std::vector<Passed> passed;          // edges of these come after those of `inputs`
 
-  // Whether the backward operator reads the gradient of result `index`.
+  // Whether the backward operator reads the gradient of result `index`, or an argument gets it.
   [[nodiscard]] bool reads_grad(std::size_t index) const;
 };
 

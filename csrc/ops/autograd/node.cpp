@@ -79,6 +79,22 @@ variable_list FormulaNode::apply(variable_list&& grads) {
   if (std::ranges::none_of(grads, [](const at::Tensor& grad) { return grad.defined(); })) {
     return results;
   }
+  const std::size_t first_passed = num_outputs() - formula_.passed.size();
+  if (computes_any_before(first_passed)) call_backward(grads, results);
+  for (std::size_t i = 0; i < formula_.passed.size(); ++i) {
+    results[first_passed + i] = grads[formula_.passed[i].grad];
+  }
+  return results;
+}
+
+bool FormulaNode::computes_any_before(std::size_t end) const {
+  for (std::size_t edge = 0; edge < end; ++edge) {
+    if (should_compute_output(edge)) return true;
+  }
+  return false;
+}
+
+void FormulaNode::call_backward(const variable_list& grads, variable_list& results) {
   torch::jit::Stack stack;
   for (std::size_t i = 0; i < formula_.sources.size(); ++i) stack.push_back(value_of(i, grads));
   formula_.backward.callBoxed(&stack);
@@ -88,7 +104,6 @@ variable_list FormulaNode::apply(variable_list&& grads) {
     if (should_compute_output(edge) && stack[i].isTensor()) results[edge] = stack[i].toTensor();
     ++edge;
   }
-  return results;
 }
 
 void FormulaNode::release_variables() {

@@ -37,6 +37,9 @@ class FormulaNode final : public torch::autograd::Node {
   void keep_derived(c10::ArrayRef<c10::IValue> arguments);
   // Which of the inputs that the formula names need a gradient.
   c10::IValue wanted() const;
+  bool computes_any_before(std::size_t end) const;
+  void call_backward(const torch::autograd::variable_list& grads,
+                     torch::autograd::variable_list& results);
   c10::IValue value_of(std::size_t position, const torch::autograd::variable_list& grads);
 
   const Formula& formula_;

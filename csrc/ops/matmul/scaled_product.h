@@ -40,8 +40,8 @@ inline constexpr std::int64_t kMxGroup = 32;
 // What the decoded numbers are multiplied by, in fp32. A group is a run of K; the last may be
 // shorter.
 struct Scales {
-  at::Tensor a;                // [.., m or 1, groups or 1]; undefined: none
-  at::Tensor b;                // [.., groups or 1, n or 1]; undefined: none
+  at::Tensor a{};              // [.., m or 1, groups or 1]; undefined: none
+  at::Tensor b{};              // [.., groups or 1, n or 1]; undefined: none
   std::int64_t group = 0;      // numbers of K in a group; 0: all of them
   bool powers_of_two = false;  // of the MX formats: both are multiplied into the operands, exactly
 };

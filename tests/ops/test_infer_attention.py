@@ -214,7 +214,8 @@ def test_pages(op: Any, layout: str, form: str) -> None:
     table = torch.randperm(12).view(3, 4).int()
     table[1, 1:] = 99  # blocks beyond a sequence's length are not looked at
     caches = [reference.paged(x, table, 16, 12, form) for x in (keys, values)]
-    laid = query.transpose(1, 2).flatten(0, 1) if layout == "TND" else reference.laid_out(query, layout)
+    flat = layout == "TND"
+    laid = query.transpose(1, 2).flatten(0, 1) if flat else reference.laid_out(query, layout)
     out, _ = call(
         op,
         laid,
@@ -222,7 +223,7 @@ def test_pages(op: Any, layout: str, form: str) -> None:
         input_layout=layout,
         block_table=table,
         block_size=16,
-        actual_seq_lengths=[2, 4, 6] if layout == "TND" else [2],
+        actual_seq_lengths=[2, 4, 6] if flat else [2],
         actual_seq_lengths_kv=[k for _, k in lengths],
         atten_mask=TRIANGLE,
         sparse_mode=3,
@@ -232,7 +233,7 @@ def test_pages(op: Any, layout: str, form: str) -> None:
         seen = reference.visible(3, q, k, 0, 0)
         rows.append(reference.attend(query[b], keys[b], values[b], SCALE, seen=seen)[0])
     want = torch.stack(rows)
-    if layout == "TND":
+    if flat:
         assert_close(out, want.transpose(1, 2).flatten(0, 1))
     else:
         assert_close(out, reference.laid_out(want, layout))
@@ -727,7 +728,9 @@ def test_no_queries_and_no_keys() -> None:
     out, lse = call(BOTH[0], query, key, value, input_layout="BNSD", softmax_lse_flag=True)
     assert (out == 0).all()
     assert (lse == torch.inf).all()
-    out, lse = call(BOTH[0], query[:, :, :0], key, value, input_layout="BNSD", softmax_lse_flag=True)
+    out, lse = call(
+        BOTH[0], query[:, :, :0], key, value, input_layout="BNSD", softmax_lse_flag=True
+    )
     assert out.shape == (2, HEADS, 0, WIDTH)
     assert lse.shape == (2, HEADS, 0, 1)
 
@@ -735,9 +738,13 @@ def test_no_queries_and_no_keys() -> None:
 # --- errors
 
 
+def half(*shape: int) -> torch.Tensor:
+    return torch.zeros(*shape).half()
+
+
 def paged_call(**kwargs: Any) -> dict[str, Any]:
     return {
-        "key": torch.zeros(4, KV_HEADS, 16, WIDTH).half(),
+        "key": half(4, KV_HEADS, 16, WIDTH),
         "block_table": torch.zeros(2, 2).int(),
         "actual_seq_lengths_kv": [20, 3],
     } | kwargs
@@ -752,11 +759,27 @@ def paged_call(**kwargs: Any) -> dict[str, Any]:
         ({"num_heads": 0}, ValueError, "expected num_heads above 0"),
         ({"num_heads": 8}, ValueError, "expected query of 8 heads"),
         ({"num_key_value_heads": 4}, ValueError, "expected (key|value) of 4 heads"),
-        ({"query": torch.zeros(2, HEADS, 3, 8).half()}, ValueError, "expected key of query's width"),
-        ({"query": torch.zeros(2, HEADS, 3, WIDTH)}, TypeError, "expected query of float16"),
-        ({"query": torch.zeros(2, HEADS, 3, WIDTH).bfloat16()}, TypeError, "expected key and value of"),
-        ({"query": torch.zeros(1, HEADS, 3, WIDTH).half()}, ValueError, "expected key of 1 sequences"),
-        ({"value": torch.zeros(2, KV_HEADS, 6, WIDTH).half()}, ValueError, "expected value of key's"),
+        (
+            {"query": half(2, HEADS, 3, 8)},
+            ValueError,
+            "key of query's width",
+        ),
+        ({"query": torch.zeros(2, HEADS, 3, WIDTH)}, TypeError, "query of float16"),
+        (
+            {"query": torch.zeros(2, HEADS, 3, WIDTH).bfloat16()},
+            TypeError,
+            "key and value of",
+        ),
+        (
+            {"query": half(1, HEADS, 3, WIDTH)},
+            ValueError,
+            "key of 1 sequences",
+        ),
+        (
+            {"value": half(2, KV_HEADS, 6, WIDTH)},
+            ValueError,
+            "value of key's",
+        ),
         ({"value": torch.zeros(2, KV_HEADS, 7, WIDTH).bfloat16()}, TypeError, "expected value of"),
         ({"actual_seq_lengths": [4]}, ValueError, r"expected actual_seq_lengths in \[0, 3\]"),
         ({"actual_seq_lengths": [-1]}, ValueError, r"expected actual_seq_lengths in \[0, 3\]"),
@@ -767,21 +790,29 @@ def paged_call(**kwargs: Any) -> dict[str, Any]:
         ({"sparse_mode": 1}, ValueError, "expected atten_mask in sparse_mode 1"),
         ({"atten_mask": torch.zeros(3, 6).bool()}, ValueError, "expected atten_mask of"),
         ({"atten_mask": torch.zeros(3, 7)}, TypeError, "expected atten_mask of bool"),
-        ({"pse_shift": torch.zeros(1, HEADS, 3, 6).half()}, ValueError, "expected pse_shift of"),
+        ({"pse_shift": half(1, HEADS, 3, 6)}, ValueError, "expected pse_shift of"),
         ({"pse_shift": torch.zeros(1, HEADS, 3, 7)}, TypeError, "expected pse_shift of"),
-        ({"query_rope": torch.zeros(2, HEADS, 3, 8).half()}, ValueError, "query_rope and key_rope"),
+        ({"query_rope": half(2, HEADS, 3, 8)}, ValueError, "query_rope and key_rope"),
         ({"key_antiquant_scale": torch.ones(1)}, ValueError, "expected no key_antiquant_scale"),
         ({"quant_offset2": torch.ones(1)}, ValueError, "expected quant_scale2 with quant_offset2"),
         ({"quant_scale2": torch.ones(3)}, ValueError, "expected quant_scale2 of one element"),
-        ({"key": torch.zeros(2, KV_HEADS, 7, WIDTH).char()}, ValueError, "expected key_antiquant_scale"),
-        ({"key_shared_prefix": torch.zeros(1, KV_HEADS, 2, WIDTH).half()}, ValueError, "together"),
-        (paged_call(actual_seq_lengths_kv=None), ValueError, "expected actual_seq_lengths_kv with"),
-        (paged_call(actual_seq_lengths_kv=[33, 3]), ValueError, "expected block_table with 3 blocks"),
+        (
+            {"key": torch.zeros(2, KV_HEADS, 7, WIDTH).char()},
+            ValueError,
+            "key_antiquant_scale of",
+        ),
+        ({"key_shared_prefix": half(1, KV_HEADS, 2, WIDTH)}, ValueError, "together"),
+        (paged_call(actual_seq_lengths_kv=None), ValueError, "lengths_kv with"),
+        (
+            paged_call(actual_seq_lengths_kv=[33, 3]),
+            ValueError,
+            "block_table with 3 blocks",
+        ),
         (paged_call(block_table=torch.full((2, 2), 4).int()), IndexError, r"blocks in \[0, 4\)"),
         (paged_call(block_table=torch.full((2, 2), -1).int()), IndexError, r"blocks in \[0, 4\)"),
         (paged_call(block_table=torch.zeros(2, 2)), TypeError, "expected block_table of int32"),
         (paged_call(block_table=torch.zeros(3, 2).int()), ValueError, "expected block_table of"),
-        (paged_call(key=torch.zeros(4, 16).half()), ValueError, "with a block_table of"),
+        (paged_call(key=half(4, 16)), ValueError, "with a block_table of"),
     ],
 )
 def test_errors_name_the_argument(kwargs: dict[str, Any], error: type, words: str) -> None:
@@ -879,7 +910,9 @@ def test_latent_attention_reads_its_keys_once() -> None:
             input_layout="BNSD",
         )
     )
-    assert kernel.work == "attention b1 h128/1 1x2048 d576/512 bf16 v in k"
+    assert kernel.work == "attention b1 h128/1 1x2048 d576/512 bf16"
+    assert kernel.bytes_read == (128 + 2048) * 576 * 2
+    assert kernel.bytes_written == 128 * 512 * 2
 
 
 # --- cards before the Ascend 950

@@ -67,7 +67,8 @@ Placement key_placement(const InferCall& call, const InferSizes& sizes, std::int
                     " with a block_table, got None");
   const Integers lengths =
       lengths_for(name, *call.key_lengths, sequences, std::numeric_limits<std::int32_t>::max());
-  return paged_placement(name.op, *call.block_table, lengths, {.count = call.key.size(0), .tokens = sizes.keys});
+  return paged_placement(name.op, *call.block_table, lengths,
+                         {.count = call.key.size(0), .tokens = sizes.keys});
 }
 
 // --- operands

@@ -16,14 +16,14 @@ namespace {
 // --- work
 model::Work prompt_work(const aten::Call& call) {
   return infer_work(call, {.query_lengths = 6,
-                           .key_lengths = 17,
+                           .key_lengths = 18,
                            .bias = 5,
                            .mask = 4,
                            .heads = 12,
-                           .kv_heads = 16,
-                           .layout = 15,
-                           .sparse_mode = 18,
-                           .pre_tokens = 13});
+                           .kv_heads = 17,
+                           .layout = 16,
+                           .sparse_mode = 19,
+                           .pre_tokens = 14});
 }
 model::Work incremental_work(const aten::Call& call) {
   return infer_work(call, {.key_lengths = 6,

@@ -31,6 +31,7 @@ _startup.start()
 import torch  # noqa: E402
 
 from torch_npu_sim import _operators, npu, optim  # noqa: E402
+from torch_npu_sim._operators import enable_custom_ops  # noqa: E402
 from torch_npu_sim._startup import __version__  # noqa: E402
 from torch_npu_sim.drop_in import install_as_torch_npu  # noqa: E402
 from torch_npu_sim.fidelity import flush_l2, get_fidelity, set_fidelity  # noqa: E402
@@ -57,6 +58,7 @@ __all__ = [
     "Trace",
     "__version__",
     "chips",
+    "enable_custom_ops",
     "flush_l2",
     "get_chip",
     "get_fidelity",

@@ -33,24 +33,6 @@ std::vector<at::Tag> tags_of(std::string_view name) {
   return draws ? std::vector{at::Tag::nondeterministic_seeded} : std::vector<at::Tag>{};
 }
 
-// Written arguments count a version, so that autograd notices when one was needed.
-void count_versions(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
-                    torch::jit::Stack* stack) {
-  std::vector<at::Tensor> written;
-  const auto& arguments = op.schema().arguments();
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const c10::AliasInfo* const alias = arguments[i].alias_info();
-    const c10::IValue& value = torch::jit::peek(*stack, i, arguments.size());
-    if (alias != nullptr && alias->isWrite() && value.isTensor())
-      written.push_back(value.toTensor());
-  }
-  {
-    const at::AutoDispatchBelowADInplaceOrView below;
-    op.redispatchBoxed(keys & c10::after_ADInplaceOrView_keyset, stack);
-  }
-  for (const at::Tensor& tensor : written) torch::autograd::increment_version(tensor);
-}
-
 TORCH_LIBRARY(npu, m) {
   for (const std::string_view schema : kSchemas) {
     const std::string name(name_of(schema));
@@ -68,6 +50,23 @@ TORCH_LIBRARY(npu, m) {
 }
 
 }  // namespace
+
+void count_versions(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
+                    torch::jit::Stack* stack) {
+  std::vector<at::Tensor> written;
+  const auto& arguments = op.schema().arguments();
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const c10::AliasInfo* const alias = arguments[i].alias_info();
+    const c10::IValue& value = torch::jit::peek(*stack, i, arguments.size());
+    if (alias != nullptr && alias->isWrite() && value.isTensor())
+      written.push_back(value.toTensor());
+  }
+  {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    op.redispatchBoxed(keys & c10::after_ADInplaceOrView_keyset, stack);
+  }
+  for (const at::Tensor& tensor : written) torch::autograd::increment_version(tensor);
+}
 
 std::span<const std::string_view> schemas() { return kSchemas; }
 

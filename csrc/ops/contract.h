@@ -1,6 +1,8 @@
 // The operators of torch_npu: their schemas, to the letter, and which of them the 950 lacks.
 #pragma once
 
+#include <ATen/core/dispatch/Dispatcher.h>
+
 #include <span>
 #include <string_view>
 
@@ -17,5 +19,10 @@ namespace npu_sim::ops {
 // (IsAclnnOnly in Ascend/pytorch@9e73e708 NpuVariables.cpp), so it lacks these.
 // Source: `acl_op:` without `op_api:` in Ascend/op-plugin@517f2e7d op_plugin_functions.yaml.
 [[nodiscard]] bool is_aclop_only(std::string_view name);
+
+// Boxed kernel of ADInplaceOrView: written arguments count a version, so that autograd notices when
+// one was needed.
+void count_versions(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
+                    torch::jit::Stack* stack);
 
 }  // namespace npu_sim::ops

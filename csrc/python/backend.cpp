@@ -8,6 +8,7 @@
 #include "backend/generator.h"
 #include "backend/kernel_memory.h"
 #include "backend/pinned_memory.h"
+#include "ops/extension/registration.h"
 #include "python/bindings.h"
 #include "runtime/sync_debug.h"
 
@@ -65,6 +66,7 @@ void bind_backend(py::module_& module) {
     aten::register_route();
     runtime::set_sync_warning([](const char* text) { TORCH_WARN(text); });
   });
+  module.def("enable_custom_ops", &ops::enable_extension);
   module.def("watch_forks", &watch_forks);
   module.def("threads_that_allocated", [] {
     py::list ids;

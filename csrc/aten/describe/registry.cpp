@@ -18,8 +18,10 @@ constexpr std::string_view without_overload(std::string_view name) {
   return name.substr(0, name.find('.'));
 }
 
-// "scatter_.reduce" -> "scatter.reduce": entries and operators meet under functional names.
+// "scatter_.reduce" -> "scatter.reduce": entries and operators meet under functional names. One
+// that says its namespace ("custom::npu_hc_pre") keeps it, as names repeat there.
 std::string functional_name(std::string_view name) {
+  if (name.find("::") != std::string_view::npos) return std::string(name);
   std::string key(base_name(name));
   if (const auto dot = name.find('.'); dot != std::string_view::npos) key += name.substr(dot);
   return key;
@@ -63,6 +65,8 @@ bool is_copying_view(std::string_view base) {
 
 const Entry* find_entry(const c10::OperatorName& name) {
   static const Table table = make_table();
+  const auto qualified = table.find(name.name);
+  if (qualified != table.end()) return qualified->second;
   const std::string base(base_name(name.name));
   if (!name.overload_name.empty()) {
     const auto overload = table.find(base + "." + name.overload_name);

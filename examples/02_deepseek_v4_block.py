@@ -1,10 +1,10 @@
 """Lesson 2: a DeepSeek-V4 block of fused operators, beside the same block op by op.
 
-Builds one decoder layer of transformers' DeepSeek-V4 with random weights, and the same layer written
-with the operators that clients of the real card call (`torch.ops.custom`, `torch_npu`): hyper-
-connections, compressor, indexer, attention over a window and compressed keys, gating, routing and
-grouped products. Runs a prompt and one decoding step through both on npu:0, checks one against the
-other, and says where the simulated time goes.
+Builds one decoder layer of transformers' DeepSeek-V4 with random weights, and the same layer of the
+operators that clients of the real card call (`torch.ops.custom`, `torch_npu`): hyper-connections,
+compressor, indexer, attention over a window and compressed keys, gating, routing and grouped
+products. Runs a prompt and one decoding step through both on npu:0, checks one against the other,
+and says where the simulated time goes.
 
     python examples/02_deepseek_v4_block.py [--layer csa|hca|swa] [--tokens N] [--flash]
 
@@ -82,11 +82,7 @@ def make_layer(config: DeepseekV4Config) -> DeepseekV4DecoderLayer:
         scores = torch.rand(layer.mlp.gate.tid2eid.shape[0], config.num_local_experts)
         layer.mlp.gate.tid2eid.copy_(scores.topk(config.num_experts_per_tok).indices)
     layer = layer.to(BF16)
-    kept = (
-        DeepseekV4DecoderLayer._keep_in_fp32_modules_strict
-        if hasattr(DeepseekV4DecoderLayer, "_keep_in_fp32_modules_strict")
-        else ("attn_hc", "ffn_hc", "sinks", "position_bias", "norm")
-    )
+    kept = ("attn_hc", "ffn_hc", "sinks", "position_bias", "norm")
     for name, parameter in layer.named_parameters():
         if any(word in name for word in kept):
             parameter.data = parameter.data.float()
@@ -222,10 +218,10 @@ def angles_of(
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> None:
     """Rotates the last channels of x [batch, tokens, heads, width] in place."""
     width, rope = x.shape[-1], cos.shape[-1]
+    cos, sin = (a[None, :, None].expand(x.shape[0], -1, -1, -1) for a in (cos, sin))
     torch.ops.custom.inplace_partial_rotary_mul(
-        x, cos[None, :, None].expand(x.shape[0], -1, -1, -1), sin[None, :, None].expand(x.shape[0], -1, -1, -1),
-        rotary_mode="interleave", partial_slice=[width - rope, width],
-    )  # fmt: skip
+        x, cos, sin, rotary_mode="interleave", partial_slice=[width - rope, width]
+    )
 
 
 def hadamard(width: int) -> Tensor:
@@ -319,7 +315,7 @@ class Attention:
         torch.ops.custom.scatter_nd_update_asc(cache.view(-1, self.width), slots[:, None], rows)
 
     def __call__(self, x: Tensor, at: Lengths) -> Tensor:
-        """x [batch, tokens, hidden] -> the same."""
+        """Takes and returns [batch, tokens, hidden]."""
         w, shape = self.w, (at.batch, at.tokens, self.heads, self.width)
         positions = torch.arange(at.seen, at.total, device="npu")
         cos, sin = angles_of(self.rotary, positions, self.kind)
@@ -401,7 +397,7 @@ class Experts:
         )
 
     def __call__(self, x: Tensor, input_ids: Tensor) -> Tensor:
-        """x [batch, tokens, hidden] -> the same."""
+        """Takes and returns [batch, tokens, hidden]."""
         flat = x.view(-1, x.shape[-1])
         weights, experts = self.gate(flat, input_ids)
         rows, places, counts, _ = torch.ops.custom.npu_moe_init_routing_group_quant(

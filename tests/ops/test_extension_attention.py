@@ -33,6 +33,7 @@ class Case:
         dtype: torch.dtype = BF16,
         width: int = 32,
     ) -> None:
+        """Draws the tensors."""
         self.queries, self.tokens, self.ratio, self.width = queries, tokens, ratio, width
         total = sum(queries)
         self.q = torch.randn(total, HEADS, width).to(dtype)
@@ -238,22 +239,22 @@ def test_reserved_arguments_are_refused(name: str) -> None:
         ops.npu_sparse_attn_sharedkv(case.q.npu(), **on_npu(options))
 
 
-@pytest.mark.parametrize(
-    ("op", "heads", "options"),
-    [
-        (ops.npu_sparse_attn_sharedkv_metadata, (64, 1, 512), {"cu_seqlens_q": ints([0, 4]), "seqused_kv": ints([9])}),
-        (ops.npu_kv_quant_sparse_attn_sharedkv_metadata, (64, 1, 640, 1), {"seqused_kv": ints([9])}),
-        (ops.npu_quant_lightning_indexer_metadata, (64, 1, 128, 0, 0), {"actual_seq_lengths_key": ints([9])}),
-        (cann.quant_lightning_indexer_metadata, (64, 1, 128, 512, 4), {"seqused_k": ints([9])}),
-        (cann.quant_sparse_flash_mla_metadata, (64, 1, 512, 1), {"cu_seqlens_q": ints([0, 4])}),
-    ],
-)  # fmt: skip
-def test_plans_are_1024_integers(op: Any, heads: tuple[int, ...], options: dict[str, Any]) -> None:
+PLANS: list[tuple[Any, tuple[int, ...], str]] = [
+    (ops.npu_sparse_attn_sharedkv_metadata, (64, 1, 512), "cu_seqlens_q"),
+    (ops.npu_kv_quant_sparse_attn_sharedkv_metadata, (64, 1, 640, 1), "seqused_kv"),
+    (ops.npu_quant_lightning_indexer_metadata, (64, 1, 128, 0, 0), "actual_seq_lengths_key"),
+    (cann.quant_lightning_indexer_metadata, (64, 1, 128, 512, 4), "seqused_k"),
+    (cann.quant_sparse_flash_mla_metadata, (64, 1, 512, 1), "cu_seqlens_q"),
+]
+
+
+@pytest.mark.parametrize(("op", "heads", "name"), PLANS)
+def test_plans_are_1024_integers(op: Any, heads: tuple[int, ...], name: str) -> None:
+    options = {name: ints([0, 9])}
     plan = op(*heads, **on_npu(options))
     assert (plan.shape, plan.dtype, plan.device.type) == ((1024,), torch.int32, "npu")
     assert_meta_agrees(op, *heads, **options)
     with pytest.raises(ValueError, match="query heads, one key head"):
         op(heads[0], 2, *heads[2:], **on_npu(options))
-    name = next(iter(options))
     with pytest.raises(TypeError, match=f"{name} of int32"):
         op(*heads, **{name: options[name].long().npu()})

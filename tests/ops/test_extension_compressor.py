@@ -21,6 +21,7 @@ class Layer:
     """Random weights of one compressor, its states in blocks of 16 for two sequences."""
 
     def __init__(self, ratio: int, coff: int, dtype: torch.dtype = BF16) -> None:
+        """Draws the tensors."""
         self.ratio, self.coff = ratio, coff
         shape = (coff * WIDTH, HIDDEN)
         self.wkv, self.wgate = (torch.randn(shape, dtype=dtype) / 4 for _ in range(2))

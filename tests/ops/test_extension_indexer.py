@@ -27,6 +27,7 @@ class Case:
     def __init__(
         self, queries: list[int], tokens: list[int], ratio: int, dtype: torch.dtype = E4M3
     ) -> None:
+        """Draws the tensors."""
         self.queries, self.tokens, self.ratio = queries, tokens, ratio
         keys = [t // ratio for t in tokens]
         scale = 40 if dtype == torch.int8 else 1

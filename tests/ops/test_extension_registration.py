@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import RunPython
 
 import torch_npu_sim
+from tests.conftest import RunPython
 
 torch_npu_sim.enable_custom_ops()
 

@@ -16,6 +16,7 @@ __all__ = [
     "rotate_pairs",
     "shared_attention",
     "swiglu",
+    "to_hifloat8",
     "unpacked_key",
 ]
 
@@ -54,7 +55,7 @@ def hc_pre(
 def hc_post(
     x: torch.Tensor, residual: torch.Tensor, post: torch.Tensor, comb: torch.Tensor
 ) -> torch.Tensor:
-    """x [..., width], residual [..., streams, width] -> streams, in x's dtype."""
+    """Mixes x [..., width], residual [..., streams, width] -> streams, in x's dtype."""
     shared = torch.einsum("...j,...d->...jd", post.double(), x.double())
     mixed = torch.einsum("...ij,...id->...jd", comb.double(), residual.double())
     return (shared + mixed).to(x.dtype)
@@ -72,7 +73,7 @@ def rotate_pairs(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch
 def partial_rotary(
     x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, first: int, last: int
 ) -> torch.Tensor:
-    """x [..., width] in fp32 with channels [first, last) rotated as pairs."""
+    """Returns x [..., width] in fp32 with channels [first, last) rotated as pairs."""
     y = x.float().clone()
     y[..., first:last] = rotate_pairs(y[..., first:last], cos.float(), sin.float())
     return y
@@ -172,7 +173,7 @@ def packed_key(x: torch.Tensor, dtype: torch.dtype, tile: int = 64, rope: int = 
 
 
 def unpacked_key(row: torch.Tensor, width: int, tile: int = 64, rope: int = 64) -> torch.Tensor:
-    """fp32 values of the bytes of `packed_key` in E4M3: [latent, rope]."""
+    """Returns fp32 values of the bytes of `packed_key` in E4M3: [latent, rope]."""
     latent = width - rope
     codes = row[2 * rope : 2 * rope + latent].contiguous().view(torch.float8_e4m3fn).float()
     scales = row[2 * rope + latent : 2 * rope + latent + latent // tile].float()
@@ -196,7 +197,7 @@ def indexer_row(
 
 
 def swiglu(x: torch.Tensor, limit: float | None = None) -> torch.Tensor:
-    """silu(a) b in fp32 over the halves a, b of the last axis, clamped first."""
+    """Returns silu(a) b in fp32 over the halves a, b of the last axis, clamped first."""
     a, b = x.float().chunk(2, -1)
     if limit is not None:
         a, b = a.clamp(max=limit), b.clamp(-limit, limit)
@@ -208,13 +209,12 @@ def _hifloat8_value(code: int) -> float:
     rest = code & 0x7F
     if rest in (0x00, 0x6F):
         return sign * (0.0 if rest == 0 else math.inf) if code != 0x80 else math.nan
-    for dot, width, exponents in ((0b11, 2, 4), (0b10, 2, 3), (0b01, 2, 2), (0b001, 3, 1)):
-        if rest >> (7 - width) == dot:
-            break
-    else:
-        if rest >> 3 == 0b0001:
-            return sign * (1 + (rest & 7) / 8)
+    if rest >> 3 == 0b0001:
+        return sign * (1 + (rest & 7) / 8)
+    if rest >> 3 == 0:
         return sign * 2.0 ** (rest - 23)
+    prefixes = ((0b11, 2, 4), (0b10, 2, 3), (0b01, 2, 2), (0b001, 3, 1))
+    width, exponents = next((w, e) for dot, w, e in prefixes if rest >> (7 - w) == dot)
     mantissas = 7 - width - exponents
     field = rest >> mantissas & ((1 << exponents) - 1)
     magnitude = (1 << (exponents - 1)) | (field & ((1 << (exponents - 1)) - 1))
@@ -223,9 +223,23 @@ def _hifloat8_value(code: int) -> float:
     return sign * (1 + fraction) * 2.0**exponent
 
 
+def _hifloat8_values() -> torch.Tensor:
+    return torch.tensor([_hifloat8_value(code) for code in range(256)])
+
+
+def to_hifloat8(values: torch.Tensor) -> torch.Tensor:
+    """Returns fp32 values rounded to the nearest of HiFloat8, ties away from zero."""
+    finite = _hifloat8_values().abs()
+    steps = torch.unique(finite[finite.isfinite()])
+    magnitude = values.float().abs().clamp(max=float(steps[-1]))
+    above = torch.searchsorted(steps, magnitude).clamp(1, len(steps) - 1)
+    low, high = steps[above - 1], steps[above]
+    return torch.where(magnitude - low < high - magnitude, low, high) * values.float().sign()
+
+
 def hifloat8(codes: torch.Tensor) -> torch.Tensor:
-    """fp32 values of HiFloat8 codes in uint8.
+    """Returns fp32 values of HiFloat8 codes in uint8.
 
     Source: arXiv 2409.16626, "Ascend HiFloat8 Format for Deep Learning", section 3.
     """
-    return torch.tensor([_hifloat8_value(code) for code in range(256)])[codes.long()]
+    return _hifloat8_values()[codes.long()]

@@ -148,9 +148,10 @@ Work take(const Call& call) {
 Work gather_elements(const Call& call) {
   const at::Tensor& self = tensor_at(call, 0);
   const std::int64_t dim = integer_at(call, 1, 0);
-  GatherWork work = work_of::gather(output_of(call), tensor_at(call, 2), 1, self);
-  work.choices = size_along(self, dim);
-  work.run = slice_after(self, dim);
+  Work work = work_of::gather(output_of(call), tensor_at(call, 2), 1, self);
+  auto& gather = std::get<GatherWork>(work);
+  gather.choices = size_along(self, dim);
+  gather.run = slice_after(self, dim);
   return work;
 }
 

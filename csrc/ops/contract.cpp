@@ -22,6 +22,11 @@ constexpr std::string_view kAclopOnly[] = {
 };
 static_assert(std::ranges::is_sorted(kAclopOnly));
 
+constexpr std::string_view kLacking[] = {
+#include <lacking.inc>
+};
+static_assert(std::ranges::is_sorted(kLacking));
+
 // Operators that draw from the card's default generator: the route lends it to the CPU's kernel.
 // Source: the tag nondeterministic_seeded in op_plugin_functions.yaml.
 constexpr std::string_view kDrawing[] = {"_npu_dropout", "npu_dropout_gen_mask",
@@ -72,6 +77,8 @@ std::span<const std::string_view> schemas() { return kSchemas; }
 
 std::string_view name_of(std::string_view schema) { return schema.substr(0, schema.find('(')); }
 
-bool is_aclop_only(std::string_view name) { return std::ranges::binary_search(kAclopOnly, name); }
+bool is_lacking(std::string_view name) {
+  return std::ranges::binary_search(kAclopOnly, name) || std::ranges::binary_search(kLacking, name);
+}
 
 }  // namespace npu_sim::ops

@@ -15,10 +15,13 @@ namespace npu_sim::ops {
 // "npu_add.out" of "npu_add.out(Tensor ...) -> Tensor".
 [[nodiscard]] std::string_view name_of(std::string_view schema);
 
-// Whether the operator exists only as an aclop kernel. Ascend 950 runs aclnn kernels alone
-// (IsAclnnOnly in Ascend/pytorch@9e73e708 NpuVariables.cpp), so it lacks these.
-// Source: `acl_op:` without `op_api:` in Ascend/op-plugin@517f2e7d op_plugin_functions.yaml.
-[[nodiscard]] bool is_aclop_only(std::string_view name);
+// Whether an Ascend 950 lacks the operator: one that exists only as an aclop kernel, since it runs
+// aclnn kernels alone (IsAclnnOnly in Ascend/pytorch@9e73e708 NpuVariables.cpp), or whose aclnn
+// kernel CANN has for other products only.
+// Sources: `acl_op:` without `op_api:` in Ascend/op-plugin@517f2e7d op_plugin_functions.yaml
+// (aclop_only.txt); the tables of products in CANN's documentation of the aclnn kernels that
+// op-plugin's other operators call (lacking.txt).
+[[nodiscard]] bool is_lacking(std::string_view name);
 
 // Boxed kernel of ADInplaceOrView: written arguments count a version, so that autograd notices when
 // one was needed.

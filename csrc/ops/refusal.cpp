@@ -21,8 +21,8 @@ void refuse(const c10::OperatorHandle& handle, c10::DispatchKeySet /*keys*/,
             torch::jit::Stack* /*stack*/) {
   const std::string name = name_in_namespace(handle.operator_name());
   const std::string& soc = runtime::chip().soc_name;
-  TORCH_CHECK(!(is_aclop_only(name) && soc.starts_with("Ascend950")), name,
-              ": expected an operator with an aclnn kernel, got one that ", soc,
+  TORCH_CHECK(!(is_lacking(name) && soc.starts_with("Ascend950")), name,
+              ": expected an operator with a kernel on this card, got one that ", soc,
               " lacks; torch_npu's documentation names what replaces it "
               "(ERR01007 OPS feature not supported)");
   TORCH_CHECK_VALUE(!handle.hasKernelForDispatchKey(c10::DispatchKey::PrivateUse1), name,

@@ -9,7 +9,11 @@ import torch_npu_sim
 from torch_npu_sim.testing.schemas import differences, registered
 
 SCHEMAS = (Path(__file__).parents[2] / "csrc/ops/schemas.txt").read_text().splitlines()
-ABSENT = (Path(__file__).parents[2] / "csrc/ops/aclop_only.txt").read_text().split()
+ABSENT = [
+    name
+    for file in ("aclop_only.txt", "lacking.txt")
+    for name in (Path(__file__).parents[2] / "csrc/ops" / file).read_text().split()
+]
 
 
 def test_every_schema_is_registered_to_the_letter() -> None:
@@ -44,10 +48,16 @@ def test_an_operator_that_the_card_lacks_says_so(npu: torch.device) -> None:
         torch_npu_sim.npu_silu(torch.ones(4, device=npu))
 
 
+def test_an_operator_with_a_kernel_of_other_cards_says_so(npu: torch.device) -> None:
+    logits, k, p = torch.ones(1, 4, device=npu), torch.ones(1, device=npu).int(), torch.ones(1)
+    with pytest.raises(RuntimeError, match="npu_top_k_top_p_sample: .* lacks.*ERR01007"):
+        torch_npu_sim.npu_top_k_top_p_sample(logits, k, p.npu())
+
+
 def test_an_operator_not_built_yet_says_so(npu: torch.device) -> None:
-    box = torch.ones(4, 4, device=npu)
-    with pytest.raises(NotImplementedError, match=r"torch_npu\.npu_iou: not built in"):
-        torch_npu_sim.npu_iou(box, box)
+    x = torch.ones(1, 1, 1, device=npu)
+    with pytest.raises(NotImplementedError, match=r"torch_npu\._lstm_npu: not built in"):
+        torch_npu_sim._lstm_npu(x, [x, x], [x, x], False, 1, 0.0, False, False)
 
 
 def test_an_operator_refuses_tensors_of_the_cpu() -> None:

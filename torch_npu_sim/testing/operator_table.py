@@ -118,15 +118,20 @@ def _dtypes_in(tree: ast.AST) -> Iterator[str]:
 
 def rows() -> list[Row]:
     """Returns a row for every operator of ``torch.ops.npu``, in the order of their names."""
-    lacking = set((ROOT / "csrc/ops/aclop_only.txt").read_text().split())
+    absent = {
+        name: status
+        for status, file in (("aclop only", "aclop_only.txt"), ("lacking", "lacking.txt"))
+        for name in (ROOT / "csrc/ops" / file).read_text().split()
+    }
     tests, kinds = OperatorTests(ROOT / "tests/ops"), DescriberKinds(ROOT / "csrc")
-    return [_row(name, name in lacking, tests, kinds) for name in sorted(registered())]
+    return [
+        _row(name, absent.get(name, "not built"), tests, kinds) for name in sorted(registered())
+    ]
 
 
-def _row(name: str, lacking: bool, tests: OperatorTests, kinds: DescriberKinds) -> Row:
+def _row(name: str, absent: str, tests: OperatorTests, kinds: DescriberKinds) -> Row:
     if not _has_kernel(name, "PrivateUse1"):
-        status = "aclop only" if lacking else "not built"
-        return Row(name, status, meta=False, backward=False, dtypes="", kind="", test="")
+        return Row(name, absent, meta=False, backward=False, dtypes="", kind="", test="")
     base = name.split(".")[0]
     kind = ", ".join(kinds.of(name))
     return Row(
@@ -165,6 +170,7 @@ _MEANINGS = {
     "built": "real values, simulated time",
     "raises": "a kernel without work: says why the card refuses the call, as there",
     "aclop only": "no aclnn kernel: raises on Ascend 950 presets, as on the card",
+    "lacking": "an aclnn kernel of other products only: raises on Ascend 950 presets",
     "not built": "raises NotImplementedError",
 }
 _HEAD = [

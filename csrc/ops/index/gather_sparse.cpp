@@ -9,6 +9,7 @@
 #include "aten/describe/work_of.h"
 #include "ops/autograd/derivative.h"
 #include "ops/host_kernel.h"
+#include "ops/indices.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -65,21 +66,11 @@ constexpr aten::Entry kEntries[] = {
 // --- op
 using Sizes = std::vector<std::int64_t>;
 
-void check_index(const char* op, const at::Tensor& index, std::int64_t rows) {
-  TORCH_CHECK_TYPE(index.scalar_type() == at::kLong || index.scalar_type() == at::kInt, op,
-                   ": expected index of int32 or int64, got ", index.scalar_type());
-  if (index.is_meta() || index.numel() == 0) return;
-  const auto least = index.min().item<std::int64_t>();
-  const auto most = index.max().item<std::int64_t>();
-  TORCH_CHECK_INDEX(least >= 0 && most < rows, op, ": expected index in [0, ", rows,
-                    "), got values from ", least, " to ", most);
-}
-
 // --- compute
 at::Tensor gather_sparse_index(const at::Tensor& input, const at::Tensor& index) {
   constexpr const char* kOp = "npu_gather_sparse_index";
   TORCH_CHECK_VALUE(input.dim() >= 1, kOp, ": expected input of at least one axis, got a number");
-  check_index(kOp, index, input.size(0));
+  check_indices({kOp, "index"}, index, 0, input.size(0));
   Sizes sizes = index.sizes().vec();
   sizes.insert(sizes.end(), input.sizes().begin() + 1, input.sizes().end());
   return input.index_select(0, index.flatten()).view(sizes);
@@ -97,7 +88,7 @@ at::Tensor gather_sparse_index_backward(const at::Tensor& grad, c10::SymIntArray
   constexpr const char* kOp = "npu_gather_sparse_index_backward";
   const auto sizes = C10_AS_INTARRAYREF_SLOW(self_sizes);
   TORCH_CHECK_VALUE(!sizes.empty(), kOp, ": expected self_sizes of at least one axis");
-  check_index(kOp, index, sizes[0]);
+  check_indices({kOp, "index"}, index, 0, sizes[0]);
   Sizes row = sizes.vec();
   row[0] = index.numel();
   TORCH_CHECK_VALUE(grad.numel() == c10::multiply_integers(row), kOp, ": expected grad of ", row,
@@ -117,7 +108,7 @@ void check_add(const char* op, const at::Tensor& input, const at::Tensor& index,
   TORCH_CHECK_TYPE(source.scalar_type() == input.scalar_type(), op,
                    ": expected source of the dtype of input ", input.scalar_type(), ", got ",
                    source.scalar_type());
-  check_index(op, index, input.size(0));
+  check_indices({op, "index"}, index, 0, input.size(0));
 }
 
 at::Tensor index_add(const at::Tensor& input, const at::Tensor& index, const at::Tensor& source,
@@ -143,7 +134,8 @@ at::Tensor gather_backward(const at::Tensor& grad, c10::SymIntArrayRef self_size
                     grad.sizes(), " and ", index.sizes());
   TORCH_CHECK_INDEX(axes > 0 && dim >= -axes && dim < axes, kOp, ": expected dim in [", -axes, ", ",
                     axes - 1, "], got ", dim);
-  check_index(kOp, index, sizes[static_cast<std::size_t>(dim < 0 ? dim + axes : dim)]);
+  check_indices({kOp, "index"}, index, 0,
+                sizes[static_cast<std::size_t>(dim < 0 ? dim + axes : dim)]);
   const at::Tensor start = at::zeros(sizes, widened(grad).options());
   return start.scatter_add(dim, index.to(at::kLong), widened(grad)).to(grad.scalar_type());
 }

@@ -17,7 +17,7 @@
 #include "aten/describe/vector_describers.h"
 #include "ops/autograd/derivative.h"
 #include "ops/host_kernel.h"
-#include "ops/moe/indices.h"
+#include "ops/indices.h"
 #include "ops/optional_tensor.h"
 #include "ops/precision.h"
 

@@ -8,7 +8,7 @@
 #include "aten/describe/vector_describers.h"
 #include "ops/autograd/derivative.h"
 #include "ops/host_kernel.h"
-#include "ops/moe/indices.h"
+#include "ops/indices.h"
 #include "ops/moe/moved_rows.h"
 #include "ops/optional_tensor.h"
 #include "ops/precision.h"
@@ -58,9 +58,11 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute
+// The card's kernels refuse it too. Source: README of moe_token_permute and moe_token_unpermute in
+// CANN's ops-transformer.
 void refuse_padded(const char* op, bool padded_mode) {
-  TORCH_CHECK_NOT_IMPLEMENTED(!padded_mode, op,
-                              ": padded_mode=True is not built yet; pass indices of [tokens, k]");
+  TORCH_CHECK_VALUE(!padded_mode, op, ": expected padded_mode of False, got True; ",
+                    "npu_moe_token_permute_with_routing_map pads with drop_and_pad=True");
 }
 
 std::tuple<at::Tensor, at::Tensor> token_permute(const at::Tensor& tokens,

@@ -1,4 +1,4 @@
-#include "ops/moe/indices.h"
+#include "ops/indices.h"
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty_like.h>

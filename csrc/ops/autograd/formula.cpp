@@ -54,6 +54,11 @@ Source source_of(const c10::FunctionSchema& forward, std::string_view token) {
     const auto tensor = argument_named(forward, token.substr(0, token.size() - kSizes.size()));
     if (tensor) return {Kind::kSizes, *tensor};
   }
+  if (const auto dot = token.find('.'); dot != std::string_view::npos) {
+    const auto tensor = argument_named(forward, token.substr(0, dot));
+    const auto axis = numbered(token.substr(dot + 1), "size");
+    if (tensor && axis) return {Kind::kSize, *tensor, *axis};
+  }
   if (token.starts_with('!')) {
     if (const auto flag = argument_named(forward, token.substr(1))) return {Kind::kNot, *flag};
   }

@@ -19,6 +19,9 @@ void FormulaNode::keep_derived(c10::ArrayRef<IValue> arguments) {
     const Source& source = formula_.sources[i];
     if (source.kind == Source::Kind::kSizes) {
       kept_[i].value = IValue(arguments[source.index].toTensor().sym_sizes());
+    } else if (source.kind == Source::Kind::kSize) {
+      const at::Tensor tensor = arguments[source.index].toTensor();
+      kept_[i].value = IValue(tensor.sym_size(static_cast<std::int64_t>(source.axis)));
     } else if (source.kind == Source::Kind::kNot) {
       kept_[i].value = IValue(!arguments[source.index].toBool());
     }
@@ -56,9 +59,12 @@ void FormulaNode::keep_all(Source::Kind kind, c10::ArrayRef<IValue> values) {
 IValue FormulaNode::value_of(std::size_t position, const variable_list& grads) {
   const Source& source = formula_.sources[position];
   switch (source.kind) {
-    case Source::Kind::kGrad:
-      return grads[source.index].defined() ? grads[source.index]
-                                           : input_metadata(source.index).zeros_like();
+    case Source::Kind::kGrad: {
+      if (grads[source.index].defined()) return grads[source.index];
+      const auto& result = input_metadata(source.index);
+      if (result.was_default_constructed()) return at::Tensor();  // the forward call gave none
+      return result.zeros_like();
+    }
     case Source::Kind::kDefault: {
       const auto& argument = formula_.backward.schema().arguments()[position];
       return argument.default_value().value_or(IValue());
@@ -66,6 +72,7 @@ IValue FormulaNode::value_of(std::size_t position, const variable_list& grads) {
     case Source::Kind::kWanted: return wanted();
     case Source::Kind::kArgument:
     case Source::Kind::kSizes:
+    case Source::Kind::kSize:
     case Source::Kind::kNot:
     case Source::Kind::kResult: break;
   }

@@ -155,7 +155,7 @@ at::Tensor scaled_product(const Coded& a, const Coded& b, const Scales& scales,
                           const at::Tensor& bias) {
   if (scales.powers_of_two) return mx_product(a, b, scales);
   const bool one_group = scales.group == 0 || scales.group >= numbers_along(a, -1);
-  if (!one_group && !a.codes.is_meta()) return sum_of_groups(a, b, scales);
+  if (!one_group) return sum_of_groups(a, b, scales);
   at::Tensor sums = unscaled_product(a, b);
   if (bias.defined()) sums = sums + bias.to(sums.scalar_type());
   return scaled(sums.to(at::kFloat), scales.a, scales.b);

@@ -1,19 +1,19 @@
 // npu_grouped_matmul: each group of rows (or of the summed axis) by a matrix of its own.
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/stack.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/silu.h>
 #include <ATen/ops/zeros.h>
-
-#include <algorithm>
-#include <numeric>
 
 #include "aten/describe/operands.h"
 #include "aten/describe/registry.h"
 #include "aten/describe/values.h"
 #include "ops/host_kernel.h"
-#include "ops/integers.h"
-#include "ops/precision.h"
+#include "ops/matmul/grouped_forms.h"
+#include "ops/matmul/grouped_work.h"
 
 namespace npu_sim::ops {
 namespace {
@@ -23,243 +23,265 @@ constexpr std::int64_t kNoSplit = -1;
 constexpr std::int64_t kSplitRows = 0;
 constexpr std::int64_t kSplitK = 2;
 
-using Sizes = Integers;
-using Tensors = std::optional<at::TensorList>;
-
-// Rows of each group from a group list: 0 running sums, 1 counts, 2 pairs of group and count.
-Sizes sizes_of(Sizes list, std::int64_t type, std::int64_t groups) {
-  if (type == 1) return list;
-  if (type == 0) {
-    std::adjacent_difference(list.begin(), list.end(), list.begin());
-    return list;
-  }
-  Sizes sizes(static_cast<std::size_t>(groups));
-  for (std::size_t pair = 0; pair + 1 < list.size(); pair += 2) {
-    if (list[pair] >= 0 && list[pair] < groups) {
-      sizes[static_cast<std::size_t>(list[pair])] += list[pair + 1];
-    }
-  }
-  return sizes;
-}
-
 // --- work
-const at::Tensor& member(const c10::IValue& list, std::size_t index) {
-  return list.toListRef()[index].toTensor();
+// Operands and formats of a call; sizes of groups apart.
+GroupedProduct product_of(const aten::Call& call, at::TensorList xs, at::TensorList weights) {
+  constexpr std::size_t kScale = 3;
+  constexpr std::size_t kAntiquantScale = 5;
+  constexpr std::size_t kPerTokenScale = 7;
+  const Coded x = coded_operand({kOp, "x"}, xs[0], dtype_at(call, 18));
+  const Matrices weight({kOp, "weight"}, weights, dtype_at(call, 19), x);
+  const at::Tensor& fine = aten::tensor_at(call, kAntiquantScale);
+  const bool scaled_by_e8m0 = holds_e8m0(aten::tensor_at(call, kScale), dtype_at(call, 20)) ||
+                              (fine.defined() && fine.element_size() == 1);
+  return {.groups = weight.groups(),
+          .rows = aten::ratio(xs[0].numel(), aten::size_along(xs[0], -1)),
+          .n = weight.size(-1),
+          .k = numbers_along(x, -1),
+          .a = format_of(x, holds_e8m0(aten::tensor_at(call, kPerTokenScale), dtype_at(call, 21))),
+          .b = format_of(weight.first(), scaled_by_e8m0),
+          .out = aten::format_of(aten::output_of(call))};
 }
 
-model::Work grouped_work(const aten::Call& call) {
+// Each x is a group of its own.
+Spans spans_of_tensors(at::TensorList xs) {
+  Spans spans;
+  for (const at::Tensor& x : xs) {
+    spans.push_back({.group = static_cast<std::int64_t>(spans.size()),
+                     .size = aten::ratio(x.numel(), aten::size_along(x, -1))});
+  }
+  return spans;
+}
+
+model::Work grouped_matmul_work(const aten::Call& call) {
   constexpr std::size_t kGroupList = 8;
   constexpr std::size_t kGroupType = 13;
   constexpr std::size_t kListType = 14;
-  const std::size_t xs = call.arguments[0].toListRef().size();
-  const std::size_t weights = call.arguments[1].toListRef().size();
-  if (xs == 0 || weights == 0) return model::NoWork{};
-  const at::Tensor& x = member(call.arguments[0], 0);
-  const at::Tensor& weight = member(call.arguments[1], 0);
-  const at::Tensor& out = aten::output_of(call);
-  model::GroupedMatmulWork work{.n = aten::size_along(weight, -1),
-                                .k = aten::size_along(x, -1),
-                                .a = aten::format_of(x),
-                                .b = aten::format_of(weight),
-                                .out = aten::format_of(out)};
-  if (xs > 1) {
-    Sizes rows;
-    for (const c10::IValue& each : call.arguments[0].toListRef()) {
-      rows.push_back(aten::ratio(each.toTensor().numel(), aten::size_along(each.toTensor(), -1)));
-    }
-    work.rows = model::GroupSizes(std::move(rows));
-    return work;
+  const std::vector<at::Tensor> xs = call.arguments[0].toTensorVector();
+  const std::vector<at::Tensor> weights = call.arguments[1].toTensorVector();
+  GroupedProduct product = product_of(call, xs, weights);
+  if (xs.size() > 1) {
+    product.spans = spans_of_tensors(xs);
+    return work_by_rows(product);
   }
-  if (aten::integer_at(call, kGroupType, kNoSplit) == kSplitK) {
-    const std::int64_t groups = aten::size_along(out, 0);
-    work.rows = model::GroupSizes::even(groups, groups * x.size(0));
-    work.k = aten::ratio(work.k, groups);
-    return work;
-  }
-  const std::int64_t groups =
-      weight.dim() == 3 ? weight.size(0) : static_cast<std::int64_t>(weights);
   const auto list = aten::integers_at(call, kGroupList);
-  // Groups without rows read no weights; rows past the last group are not computed.
-  work.rows = list.has_value()
-                  ? model::GroupSizes(sizes_of(*list, aten::integer_at(call, kListType, 0), groups))
-                  : model::GroupSizes::even(groups, x.size(0));
-  if (work.rows.empty()) return model::NoWork{};
-  return work;
+  if (list.has_value()) product.spans = spans_of(*list, aten::integer_at(call, kListType, 0));
+  if (aten::integer_at(call, kGroupType, kNoSplit) != kSplitK) return work_by_rows(product);
+  product.groups = aten::size_along(aten::output_of(call), 0);
+  return work_by_k(product);
 }
 
-constexpr aten::Entry kEntries[] = {{"npu_grouped_matmul", grouped_work}};
+constexpr aten::Entry kEntries[] = {{"npu_grouped_matmul", grouped_matmul_work}};
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute
-bool given(const Tensors& tensors) { return tensors.has_value() && !tensors->empty(); }
-
 // What is common to both overloads.
 struct Grouped {
-  at::TensorList x;
-  at::TensorList weight;
-  Tensors bias;
-  std::optional<Sizes> list;
-  std::int64_t split_item;
-  std::int64_t group_type;
-  std::int64_t list_type;
-  at::ScalarType out;
-  bool without_values = false;  // shapes alone are asked for
+  GroupedArguments tensors;
+  std::optional<Integers> list = std::nullopt;  // nullopt: not given, or a meta tensor
+  bool has_list = false;
+  std::int64_t list_length = 0;
+  std::int64_t split_item = 0;
+  std::int64_t group_type = kNoSplit;
+  std::int64_t list_type = kRunningSums;
+  std::int64_t act_type = 0;
+  at::ScalarType out = at::kFloat;
 
   [[nodiscard]] bool one_result() const { return split_item >= 2; }
-  [[nodiscard]] std::int64_t groups() const {
-    return weight.size() == 1 && weight[0].dim() == 3 ? weight[0].size(0)
-                                                      : static_cast<std::int64_t>(weight.size());
-  }
-  [[nodiscard]] at::Tensor weight_of(std::int64_t group) const {
-    return weight.size() == 1 && weight[0].dim() == 3 ? weight[0].select(0, group)
-                                                      : weight[static_cast<std::size_t>(group)];
-  }
-  [[nodiscard]] at::Tensor bias_of(std::int64_t group) const {
-    return bias->size() == 1 && (*bias)[0].dim() == 2 ? (*bias)[0].select(0, group)
-                                                      : (*bias)[static_cast<std::size_t>(group)];
-  }
+  [[nodiscard]] at::TensorOptions options() const { return tensors.x[0].options().dtype(out); }
 };
 
-at::Tensor product(const Grouped& call, const at::Tensor& x, std::int64_t group) {
-  const at::Tensor weight = call.weight_of(group);
-  TORCH_CHECK_VALUE(x.dim() >= 2 && weight.dim() == 2 && x.size(-1) == weight.size(0), kOp,
-                    ": expected x of [m, k] and weight of [k, n] in group ", group, ", got ",
-                    x.sizes(), " and ", weight.sizes());
-  if (!given(call.bias)) return at::matmul(x, weight).to(call.out);
-  const at::Tensor bias = widened(call.bias_of(group));
-  return at::matmul(widened(x), widened(weight)).add_(bias).to(call.out);
+enum Activation : std::int64_t { kNone, kRelu, kGeluTanh, kGeluErf, kFastGelu, kSilu };
+
+at::Tensor activated(const at::Tensor& y, std::int64_t type) {
+  constexpr double kFastSlope = 1.702;  // as npu_fast_gelu
+  switch (type) {
+    case kRelu: return at::relu(y);
+    case kGeluTanh: return at::gelu(y, "tanh");
+    case kFastGelu: return y * at::sigmoid(y * kFastSlope);
+    case kSilu: return at::silu(y);
+    default: return y;
+  }
 }
 
-// The sizes of the groups, checked to fit `extent` rows.
-Sizes checked_sizes(const Grouped& call, std::int64_t groups, std::int64_t extent) {
-  TORCH_CHECK_VALUE(call.list.has_value(), kOp,
-                    ": expected group_list where x is one tensor of several groups, got none");
-  const Sizes sizes = sizes_of(*call.list, call.list_type, groups);
-  TORCH_CHECK_VALUE(static_cast<std::int64_t>(sizes.size()) == groups, kOp,
-                    ": expected group_list of ", groups, " groups, got ", sizes.size());
-  const bool falls = std::ranges::any_of(sizes, [](std::int64_t rows) { return rows < 0; });
-  const std::int64_t sum = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
-  TORCH_CHECK_VALUE(!falls && sum <= extent, kOp,
-                    ": expected group_list of sizes from 0 that add up to at most ", extent,
-                    ", got ", at::IntArrayRef(*call.list));
-  return sizes;
+at::Tensor product(const Grouped& call, const GroupedOperands& operands, const Coded& rows,
+                   const Span& span) {
+  return activated(operands.product(rows, span), call.act_type).to(call.out);
 }
 
-std::vector<at::Tensor> one_each(const Grouped& call) {
-  TORCH_CHECK_VALUE(static_cast<std::int64_t>(call.x.size()) == call.groups(), kOp,
-                    ": expected as many x as groups in weight, got ", call.x.size(), " and ",
-                    call.groups());
+std::vector<at::Tensor> one_each(const Grouped& call, const GroupedOperands& operands) {
+  TORCH_CHECK_VALUE(static_cast<std::int64_t>(operands.x().size()) == operands.groups(), kOp,
+                    ": expected as many x as groups in weight, got ", operands.x().size(), " and ",
+                    operands.groups());
   std::vector<at::Tensor> results;
-  for (std::size_t i = 0; i < call.x.size(); ++i) {
-    results.push_back(product(call, call.x[i], static_cast<std::int64_t>(i)));
+  Span span;
+  for (const Coded& each : operands.x()) {
+    span.size = each.codes.size(0);
+    results.push_back(product(call, operands, each, span));
+    ++span.group;
   }
   if (call.one_result()) return {at::cat(results)};
   return results;
 }
 
-std::vector<at::Tensor> split_rows(const Grouped& call) {
-  const at::Tensor& x = call.x[0];
-  const std::int64_t groups = call.groups();
-  TORCH_CHECK_VALUE(x.dim() == 2, kOp, ": expected x of [m, k] for group_type 0, got ", x.sizes());
-  const at::Tensor like = call.weight_of(0);
-  const std::vector<std::int64_t> shape{x.size(0), like.size(-1)};
-  if (call.without_values) {
+std::vector<at::Tensor> split_rows(const Grouped& call, const GroupedOperands& operands) {
+  const Coded& x = operands.x()[0];
+  TORCH_CHECK_VALUE(x.codes.dim() == 2, kOp, ": expected x of [m, k] for group_type 0, got ",
+                    x.codes.sizes());
+  TORCH_CHECK_VALUE(call.has_list, kOp,
+                    ": expected group_list where x is one tensor of several groups, got none");
+  const std::int64_t m = x.codes.size(0);
+  const std::vector<std::int64_t> shape{m, operands.columns(0)};
+  if (!call.list.has_value()) {
     TORCH_CHECK_NOT_IMPLEMENTED(call.one_result(), kOp, ": the shapes of split_item ",
                                 call.split_item, " follow from values, which meta tensors lack");
-    return {at::empty(shape, x.options().dtype(call.out))};
+    static_cast<void>(product(call, operands, x, {.size = m}));  // checks the operands
+    return {at::empty(shape, call.options())};
   }
-  const Sizes sizes = checked_sizes(call, groups, x.size(0));
-  // Rows past the last group are not computed by the card; here they are zeros.
-  const at::Tensor whole = at::zeros(shape, x.options().dtype(call.out));
+  const Spans spans = checked_spans({kOp, *call.list, call.list_type}, operands.groups(), m);
+  const auto of_span = [&](const Span& span) {
+    return product(call, operands, narrowed(x, 0, span), span);
+  };
+  if (call.one_result()) return {by_rows(spans, shape, call.options(), of_span)};
   std::vector<at::Tensor> parts;
-  std::int64_t first = 0;
-  for (std::int64_t group = 0; group < groups; ++group) {
-    const std::int64_t rows = sizes[static_cast<std::size_t>(group)];
-    const at::Tensor part = product(call, x.narrow(0, first, rows), group);
-    if (call.one_result()) {
-      whole.narrow(0, first, rows).copy_(part);
-    } else {
-      parts.push_back(part);
-    }
-    first += rows;
-  }
-  if (call.one_result()) return {whole};
+  for (const Span& span : spans) parts.push_back(of_span(span));
   return parts;
+}
+
+void check_k_operands(const Grouped& call, const Coded& x, const Coded& weight) {
+  TORCH_CHECK_VALUE(call.tensors.x.size() == 1 && call.tensors.weight.size() == 1, kOp,
+                    ": expected one x and one weight for group_type 2, got ", call.tensors.x.size(),
+                    " and ", call.tensors.weight.size());
+  TORCH_CHECK_VALUE(
+      x.codes.dim() == 2 && weight.codes.dim() == 2 && x.codes.size(1) == weight.codes.size(0), kOp,
+      ": expected x of [m, k] and weight of [k, n] for group_type 2, got ", x.codes.sizes(),
+      " and ", weight.codes.sizes());
+  TORCH_CHECK_VALUE(call.one_result(), kOp, ": expected split_item of 2 or 3 for group_type 2, ",
+                    "got ", call.split_item);
+  TORCH_CHECK_VALUE(!given(call.tensors.bias), kOp, ": expected no bias for group_type 2, got one");
+  TORCH_CHECK_VALUE(!given(call.tensors.antiquant_scale), kOp,
+                    ": expected no antiquant_scale for group_type 2, got one");
+  TORCH_CHECK_VALUE(call.has_list, kOp, ": expected group_list for group_type 2, got none");
+  TORCH_CHECK_VALUE(call.list_type != kPairs, kOp,
+                    ": expected group_list_type 0 or 1 for group_type 2, got 2");
+}
+
+void check_k_formats(const Coded& x, const Coded& weight) {
+  const auto is_8_bits = [](const Coded& operand) {
+    return operand.element.has_value() && compute::bits(*operand.element) == 8 &&
+           !is_integer(*operand.element);
+  };
+  const bool both_wide = !x.element.has_value() && !weight.element.has_value() &&
+                         x.codes.scalar_type() == weight.codes.scalar_type();
+  TORCH_CHECK_TYPE(both_wide || (is_8_bits(x) && is_8_bits(weight)), kOp,
+                   ": expected x and weight of one dtype of 16 or 32 bits, float8 or hifloat8 for "
+                   "group_type 2, got ",
+                   x.codes.scalar_type(), " and ", weight.codes.scalar_type());
+}
+
+KGroupScales k_scales_of(const Grouped& call, const GroupedSizes& sizes) {
+  const GroupedArguments& tensors = call.tensors;
+  const auto argument = [](const char* name, const Tensors& list,
+                           std::optional<std::int64_t> dtype) -> ScaleArgument {
+    if (!given(list)) return {.name = {kOp, name}, .tensor = {}};
+    return {.name = {kOp, name}, .tensor = (*list)[0], .mx = holds_e8m0((*list)[0], dtype)};
+  };
+  return k_group_scales(
+      argument("per_token_scale", tensors.per_token_scale, tensors.per_token_scale_dtype),
+      argument("scale", tensors.scale, tensors.scale_dtype), sizes);
 }
 
 // x of [m, k] and weight of [k, n] are split along k: a gradient of the weights of all groups.
 std::vector<at::Tensor> split_k(const Grouped& call) {
-  const at::Tensor& x = call.x[0];
-  const at::Tensor& weight = call.weight[0];
-  TORCH_CHECK_VALUE(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(0), kOp,
-                    ": expected x of [m, k] and weight of [k, n] for group_type 2, got ", x.sizes(),
-                    " and ", weight.sizes());
-  TORCH_CHECK_VALUE(call.list.has_value() || call.without_values, kOp,
-                    ": expected group_list for group_type 2, got none");
-  TORCH_CHECK_NOT_IMPLEMENTED(!call.without_values, kOp,
-                              ": group_type 2 has no shapes without "
-                              "values yet");
-  const std::int64_t groups = static_cast<std::int64_t>(call.list->size());
-  TORCH_CHECK_VALUE(call.list_type != 2, kOp, ": expected group_list_type 0 or 1 for group_type 2");
-  const Sizes sizes = checked_sizes(call, groups, x.size(1));
-  std::vector<at::Tensor> parts;
-  std::int64_t first = 0;
-  for (const std::int64_t size : sizes) {
-    const at::Tensor part = at::matmul(x.narrow(1, first, size), weight.narrow(0, first, size));
-    parts.push_back(part.to(call.out));
-    first += size;
+  const Coded x = coded_operand({kOp, "x"}, call.tensors.x[0], call.tensors.x_dtype);
+  const Coded weight =
+      coded_operand({kOp, "weight"}, call.tensors.weight[0], call.tensors.weight_dtype);
+  check_k_operands(call, x, weight);
+  check_k_formats(x, weight);
+  TORCH_CHECK_VALUE(x.element.has_value() == given(call.tensors.scale), kOp,
+                    ": expected scale with operands of 8 bits, and only with them");
+  const GroupedSizes sizes{.groups = call.list_length,
+                           .m = x.codes.size(0),
+                           .n = weight.codes.size(1),
+                           .k = x.codes.size(1)};
+  const KGroupScales scales = k_scales_of(call, sizes);
+  const std::vector<std::int64_t> shape{sizes.groups, sizes.m, sizes.n};
+  if (!call.list.has_value()) return {at::empty(shape, call.options())};
+  const at::Tensor sums = at::zeros(shape, call.options());
+  for (const Span& span : checked_spans({kOp, *call.list, call.list_type}, sizes.groups, sizes.k)) {
+    if (span.size == 0) continue;
+    sums.select(0, span.group)
+        .copy_(scaled_product(narrowed(x, 1, span), narrowed(weight, 0, span), scales.of(span)));
   }
-  if (!call.one_result()) return parts;
-  return {parts.empty() ? at::empty({0, x.size(0), weight.size(1)}, x.options().dtype(call.out))
-                        : at::stack(parts)};
+  return {sums};
+}
+
+// --- op
+void check_activation(const Grouped& call, bool is_int8) {
+  const std::int64_t type = call.act_type;
+  const bool known = type >= kNone && type <= kSilu && type != kGeluErf;
+  TORCH_CHECK_VALUE(known, kOp,
+                    ": expected act_type of 0 (none), 1 (relu), 2 (gelu_tanh), 4 (fast_gelu) or 5 "
+                    "(silu), got ",
+                    type);
+  TORCH_CHECK_VALUE(type == kNone || is_int8, kOp, ": expected act_type ", type,
+                    " only with x and weight of int8");
+}
+
+// Outputs of a call with codes must be asked for: the dtype of x is none that the card answers.
+void check_output(const Grouped& call) {
+  TORCH_CHECK_VALUE(call.out == at::kFloat || call.out == at::kHalf || call.out == at::kBFloat16,
+                    kOp, ": expected output_dtype of float32, float16 or bfloat16, got ", call.out);
 }
 
 std::vector<at::Tensor> computed(const Grouped& call) {
-  TORCH_CHECK_VALUE(!call.x.empty() && !call.weight.empty(), kOp,
-                    ": expected at least one x and one weight, got ", call.x.size(), " and ",
-                    call.weight.size());
-  for (const at::Tensor& each : call.x) {
-    TORCH_CHECK_TYPE(each.is_floating_point() && c10::elementSize(each.scalar_type()) >= 2 &&
-                         each.scalar_type() == call.weight[0].scalar_type(),
-                     kOp, ": expected x and weight of one dtype of 16 or 32 bits, got ",
-                     each.scalar_type(), " and ", call.weight[0].scalar_type());
-  }
   TORCH_CHECK_VALUE(call.split_item >= 0 && call.split_item <= 3, kOp,
                     ": expected split_item from 0 to 3, got ", call.split_item);
-  TORCH_CHECK_VALUE(call.list_type >= 0 && call.list_type <= 2, kOp,
-                    ": expected group_list_type of 0 (sums), 1 (counts) or 2 (pairs), got ",
-                    call.list_type);
-  TORCH_CHECK_VALUE(!given(call.bias) || call.bias->size() == call.weight.size(), kOp,
-                    ": expected as many bias as weight tensors, ", call.weight.size(), ", got ",
-                    given(call.bias) ? call.bias->size() : 0);
-  TORCH_CHECK_VALUE(call.groups() > 0, kOp, ": expected weight of one group or more, got ",
-                    call.weight[0].sizes());
-  if (call.group_type == kSplitK) return split_k(call);
-  TORCH_CHECK_VALUE(call.group_type == kNoSplit || call.group_type == kSplitRows, kOp,
-                    ": expected group_type of -1 (none), 0 (rows) or 2 (k), got ", call.group_type);
-  const bool split = call.x.size() == 1 && call.groups() > 1;
-  return split || (call.x.size() == 1 && call.list.has_value()) ? split_rows(call) : one_each(call);
+  check_list_type(kOp, call.list_type, 3);
+  TORCH_CHECK_VALUE(
+      call.group_type == kNoSplit || call.group_type == kSplitRows || call.group_type == kSplitK,
+      kOp, ": expected group_type of -1 (none), 0 (rows) or 2 (k), got ", call.group_type);
+  TORCH_CHECK_VALUE(!call.tensors.x.empty() && !call.tensors.weight.empty(), kOp,
+                    ": expected at least one x and one weight, got ", call.tensors.x.size(),
+                    " and ", call.tensors.weight.size());
+  if (call.group_type == kSplitK) {
+    check_activation(call, false);
+    check_output(call);
+    return split_k(call);
+  }
+  const GroupedOperands operands(call.tensors);
+  check_activation(call, operands.is_int8());
+  check_output(call);
+  const bool split = operands.x().size() == 1 && (operands.groups() > 1 || call.has_list);
+  return split ? split_rows(call, operands) : one_each(call, operands);
 }
 
-// Quantised forms come with the operators of quantisation.
-void refuse(const Tensors& tensors, const char* argument) {
-  TORCH_CHECK_NOT_IMPLEMENTED(!given(tensors), kOp, ": ", argument, " is not built yet");
-}
+at::ScalarType dtype_of(at::TensorList x) { return x.empty() ? at::kFloat : x[0].scalar_type(); }
 
 at::ScalarType result_dtype(at::TensorList x, std::optional<std::int64_t> dtype) {
-  if (!dtype.has_value()) return x.empty() ? at::kFloat : x[0].scalar_type();
-  const auto asked = static_cast<at::ScalarType>(*dtype);
-  TORCH_CHECK_VALUE(asked == at::kFloat || asked == at::kHalf || asked == at::kBFloat16, kOp,
-                    ": expected output_dtype of float32, float16 or bfloat16, got ", *dtype);
-  return asked;
+  if (!dtype.has_value()) return dtype_of(x);
+  // Codes of torch_npu's own formats are beyond those of torch; check_output refuses them.
+  const bool known = *dtype >= 0 && *dtype < static_cast<std::int64_t>(at::ScalarType::Undefined);
+  return known ? static_cast<at::ScalarType>(*dtype) : at::ScalarType::Undefined;
 }
 
-std::optional<Sizes> integers(const std::optional<at::Tensor>& list) {
-  if (!given(list)) return std::nullopt;
-  TORCH_CHECK_TYPE(list->scalar_type() == at::kLong, kOp, ": expected group_list of int64, got ",
-                   list->scalar_type());
-  if (list->is_meta()) return Sizes{};
-  return integers_in(*list);
+// Arguments that the card of today takes only as None.
+struct Reserved {
+  const Tensors& offset;
+  const Tensors& activation_input;
+  const Tensors& activation_quant_scale;
+  const Tensors& activation_quant_offset;
+};
+
+void refuse(const Reserved& reserved) {
+  const auto check = [](const Tensors& tensors, const char* argument) {
+    TORCH_CHECK_VALUE(!given(tensors), kOp, ": expected no ", argument,
+                      ", which an Ascend 950 does not take, got one");
+  };
+  check(reserved.offset, "offset");
+  check(reserved.activation_input, "activation_input");
+  check(reserved.activation_quant_scale, "activation_quant_scale");
+  check(reserved.activation_quant_offset, "activation_quant_offset");
 }
 
 std::vector<at::Tensor> grouped_matmul(
@@ -273,33 +295,67 @@ std::vector<at::Tensor> grouped_matmul(
     std::optional<std::int64_t> output_dtype, std::optional<std::int64_t> x_dtype,
     std::optional<std::int64_t> weight_dtype, std::optional<std::int64_t> scale_dtype,
     std::optional<std::int64_t> per_token_scale_dtype) {
-  refuse(scale, "scale");
-  refuse(offset, "offset");
-  refuse(antiquant_scale, "antiquant_scale");
-  refuse(antiquant_offset, "antiquant_offset");
-  refuse(per_token_scale, "per_token_scale");
-  refuse(activation_input, "activation_input");
-  refuse(activation_quant_scale, "activation_quant_scale");
-  refuse(activation_quant_offset, "activation_quant_offset");
-  TORCH_CHECK_NOT_IMPLEMENTED(act_type.value_or(0) == 0, kOp, ": act_type ", act_type.value_or(0),
-                              " is not built yet");
-  TORCH_CHECK_NOT_IMPLEMENTED(!x_dtype && !weight_dtype && !scale_dtype && !per_token_scale_dtype,
-                              kOp,
-                              ": x_dtype, weight_dtype, scale_dtype and "
-                              "per_token_scale_dtype are not built yet");
-  return computed({.x = x,
-                   .weight = weight,
-                   .bias = bias,
-                   .list = integers(group_list),
+  TORCH_CHECK_VALUE(group_type.has_value(), kOp,
+                    ": expected group_type of -1 (none), 0 (rows) or 2 (k), got None");
+  refuse({offset, activation_input, activation_quant_scale, activation_quant_offset});
+  const bool has_list = given(group_list);
+  return computed({.tensors = {.op = kOp,
+                               .x = x,
+                               .weight = weight,
+                               .bias = bias,
+                               .scale = scale,
+                               .antiquant_scale = antiquant_scale,
+                               .antiquant_offset = antiquant_offset,
+                               .per_token_scale = per_token_scale,
+                               .x_dtype = x_dtype,
+                               .weight_dtype = weight_dtype,
+                               .scale_dtype = scale_dtype,
+                               .per_token_scale_dtype = per_token_scale_dtype},
+                   .list = has_list ? group_list_of(kOp, *group_list) : std::nullopt,
+                   .has_list = has_list,
+                   .list_length = has_list ? aten::size_along(*group_list, 0) : 0,
                    .split_item = split_item.value_or(0),
-                   .group_type = group_type.value_or(kNoSplit),
-                   .list_type = group_list_type.value_or(0),
-                   .out = result_dtype(x, output_dtype),
-                   .without_values = !x.empty() && x[0].is_meta()});
+                   .group_type = *group_type,
+                   .list_type = group_list_type.value_or(kRunningSums),
+                   .act_type = act_type.value_or(kNone),
+                   .out = result_dtype(x, output_dtype)});
+}
+
+// The older form: the list holds running sums and lies on the host; rows alone are split.
+std::vector<at::Tensor> grouped_matmul_list(
+    at::TensorList x, at::TensorList weight, Tensors bias, Tensors scale, Tensors offset,
+    Tensors antiquant_scale, Tensors antiquant_offset, Tensors per_token_scale,
+    at::OptionalIntArrayRef group_list, Tensors activation_input, Tensors activation_quant_scale,
+    Tensors activation_quant_offset, std::optional<std::int64_t> split_item,
+    std::optional<std::int64_t> group_type, std::optional<std::int64_t> group_list_type,
+    std::optional<std::int64_t> act_type, std::optional<at::ScalarType> output_dtype) {
+  refuse({offset, activation_input, activation_quant_scale, activation_quant_offset});
+  TORCH_CHECK_VALUE(!given(per_token_scale) && group_type.value_or(kSplitRows) == kSplitRows &&
+                        group_list_type.value_or(kRunningSums) == kRunningSums &&
+                        act_type.value_or(kNone) == kNone,
+                    kOp,
+                    ": expected no per_token_scale, group_type, group_list_type or act_type where "
+                    "group_list is a list of ints; pass a tensor");
+  const bool has_list = group_list.has_value() && !group_list->empty();
+  return computed({.tensors = {.op = kOp,
+                               .x = x,
+                               .weight = weight,
+                               .bias = bias,
+                               .scale = scale,
+                               .antiquant_scale = antiquant_scale,
+                               .antiquant_offset = antiquant_offset},
+                   .list = has_list ? std::optional(group_list->vec()) : std::nullopt,
+                   .has_list = has_list,
+                   .split_item = split_item.value_or(0),
+                   .group_type = kSplitRows,
+                   .out = output_dtype.value_or(dtype_of(x))});
 }
 
 // --- registration
-TORCH_LIBRARY_FRAGMENT(npu, m) { composed_kernel<&grouped_matmul>(m, "npu_grouped_matmul"); }
+TORCH_LIBRARY_FRAGMENT(npu, m) {
+  composed_kernel<&grouped_matmul>(m, "npu_grouped_matmul");
+  composed_kernel<&grouped_matmul_list>(m, "npu_grouped_matmul.List");
+}
 
 }  // namespace
 }  // namespace npu_sim::ops

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch.profiler
 from torch.profiler import ProfilerAction
+from torch.profiler import schedule as _torch_schedule
 
 from torch_npu_sim.profiler.experimental_config import _ExperimentalConfig
 
@@ -97,7 +98,7 @@ def schedule(
     skip_first_wait: int = 0,
 ) -> Callable[[int], ProfilerAction]:
     """Returns torch's schedule; here arguments may be given by position, and warm-up left out."""
-    return torch.profiler.schedule(
+    return _torch_schedule(
         wait=wait,
         warmup=warmup,
         active=active,

@@ -5,6 +5,8 @@ A plain module: attributes may be set and replaced, as on the real one. `torch_n
 """
 
 import functools
+import importlib
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -56,3 +58,6 @@ _export_operators()
 globals().update(formats.DTYPES)
 Format = formats.Format
 get_npu_format = formats.get_npu_format
+
+if os.environ.get("TORCH_TRANSFER_TO_NPU", "0") == "1":
+    importlib.import_module("torch_npu_sim.contrib.transfer_to_npu")

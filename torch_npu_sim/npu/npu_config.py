@@ -10,6 +10,13 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
+from torch_npu_sim.npu.core_limits import (
+    get_device_limit,
+    get_stream_limit,
+    reset_stream_limit,
+    set_device_limit,
+    set_stream_limit,
+)
 from torch_npu_sim.npu.lifecycle import _lazy_init
 
 __all__ = [
@@ -17,16 +24,21 @@ __all__ = [
     "config",
     "conv",
     "finalize_dump",
+    "get_device_limit",
     "get_mm_bmm_format_nd",
+    "get_stream_limit",
     "init_dump",
     "is_jit_compile_false",
     "matmul",
+    "reset_stream_limit",
     "set_aoe",
     "set_compile_mode",
+    "set_device_limit",
     "set_dump",
     "set_mm_bmm_format_nd",
     "set_op_timeout_ms",
     "set_option",
+    "set_stream_limit",
     "use_compatible_impl",
     "are_compatible_impl_enabled",
 ]

@@ -1,5 +1,6 @@
 """Streams and events. Both are torch's own classes, so torch.accelerator and torch.Stream agree."""
 
+import importlib
 from types import TracebackType
 from typing import Any, Self
 
@@ -259,3 +260,10 @@ def _as_stream(stream: torch.Stream) -> Stream:
 def _device_type(index: int) -> int:
     """Returns torch's number of the device type, which streams carry."""
     return torch._C._accelerator_getStream(index).device_type
+
+
+def __getattr__(name: str) -> Any:
+    """Finds the streams and events of special use, which torch_npu keeps in this module too."""
+    if name in ("ExternalEvent", "ExternalStream", "SyncLaunchStream"):
+        return getattr(importlib.import_module("torch_npu_sim.npu.special_streams"), name)
+    raise AttributeError(f"module 'torch.npu.streams' has no attribute {name!r}")

@@ -93,3 +93,7 @@ def _subscribe_report(stream: Any) -> None:
 
 _unsubscribe_report = _subscribe_report
 _NPUTaskGroupHandle = graph_task_group_begin  # raises: there are no graphs yet
+
+from torch_npu._C import _cd as _cd  # noqa: E402
+from torch_npu._C import _distributed_c10d as _distributed_c10d  # noqa: E402
+from torch_npu._C import _profiler as _profiler  # noqa: E402

@@ -140,6 +140,28 @@ def validate(
 
 
 @app.command()
+def migrate(
+    path: Annotated[Path, typer.Argument(help="A CUDA project: a folder or a Python file.")],
+    every: Annotated[
+        bool, typer.Option("--all", help="List what is redirected too, not only its count.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all findings as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write them as one page.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 if something does not move by itself.")
+    ] = False,
+) -> None:
+    """Read a CUDA project without running it, and tell what moves to npu."""
+    from torch_npu_sim.migrate.command import run as run_migration
+
+    try:
+        moves = run_migration(path, every, json, html)
+    except OSError as error:
+        raise _fail(error) from error
+    raise typer.Exit(1 if check and not moves else 0)
+
+
+@app.command()
 def explain(
     kernel: Annotated[
         str, typer.Argument(help="An operator, shapes and formats: matmul 4096x4096x4096 mxfp4.")

@@ -37,10 +37,12 @@ torch.distributed is hccl. Arguments that name a cuda device name an npu in:
 torch.jit.script returns its argument."""
 
 
-def _redirect(owner: Any, names: Iterable[str], numbers: bool = False) -> None:
+def _redirect(owner: Any, names: Iterable[str]) -> None:
     """Puts redirecting functions in the place of an owner's, if it has them."""
     for name in names:
         if hasattr(owner, name):
+            # x.to(1) moves to a card; x.new_zeros(1) does not.
+            numbers = name in MODULE_METHODS
             setattr(owner, name, redirected(getattr(owner, name), numbers))
 
 
@@ -52,8 +54,8 @@ def _redirect_torch() -> None:
     _device_constructors()  # keeps the functions as they are now: it is these that torch calls
     _redirect(torch, TORCH_FUNCTIONS)
     _redirect(torch.fft, ("fftfreq", "rfftfreq"))
-    _redirect(torch.Tensor, TENSOR_METHODS, numbers=True)
-    _redirect(torch.nn.Module, MODULE_METHODS, numbers=True)
+    _redirect(torch.Tensor, TENSOR_METHODS)
+    _redirect(torch.nn.Module, MODULE_METHODS)
     torch.Tensor.cuda = torch.Tensor.npu  # type: ignore[attr-defined, method-assign]
     torch.Tensor.is_cuda = torch.Tensor.is_npu  # type: ignore[attr-defined]
     torch.nn.Module.cuda = torch.nn.Module.npu  # type: ignore[assignment, attr-defined, method-assign]
@@ -97,6 +99,7 @@ def _redirect_cuda() -> None:
     cuda.amp.common.amp_definitely_not_available = lambda: False
     npu._lazy_call(lambda: setattr(cuda, "default_generators", npu.default_generators))
     _redirect_init(torch.cuda.device)
+    npu.Stream.__new__ = redirected(npu.Stream.__new__)  # type: ignore[method-assign]
 
 
 def _take_names(cuda: ModuleType, own: ModuleType) -> None:

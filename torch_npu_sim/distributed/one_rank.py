@@ -32,6 +32,8 @@ class OneRankGroup(dist.ProcessGroup):
     Nothing travels, so a collective costs what its copy costs.
     """
 
+    supports_splitting = False
+
     def __init__(self, rank: int, size: int) -> None:
         """Takes 0 and 1."""
         super().__init__(rank, size)

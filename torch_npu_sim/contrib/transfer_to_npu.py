@@ -99,7 +99,8 @@ def _redirect_cuda() -> None:
     cuda.amp.common.amp_definitely_not_available = lambda: False
     npu._lazy_call(lambda: setattr(cuda, "default_generators", npu.default_generators))
     _redirect_init(torch.cuda.device)
-    npu.Stream.__new__ = redirected(npu.Stream.__new__)  # type: ignore[method-assign]
+    made = redirected(npu.Stream.__new__, keywords=("device",))  # device_type is a number here
+    npu.Stream.__new__ = made  # type: ignore[method-assign]
 
 
 def _take_names(cuda: ModuleType, own: ModuleType) -> None:

@@ -57,7 +57,7 @@ SMALL = {
 def make_config(layer: str, *, flash: bool = False, hashed: bool = True) -> DeepseekV4Config:
     """Returns the configuration of a model of one layer."""
     sizes = {} if flash else SMALL
-    return DeepseekV4Config(
+    config = DeepseekV4Config(
         num_hidden_layers=1,
         layer_types=[LAYERS[layer]],
         mlp_layer_types=["hash_moe" if hashed else "moe"],
@@ -66,6 +66,8 @@ def make_config(layer: str, *, flash: bool = False, hashed: bool = True) -> Deep
         attn_implementation="eager",
         **sizes,
     )
+    config._experts_implementation = "grouped_mm"  # what a whole model takes
+    return config
 
 
 def make_layer(config: DeepseekV4Config) -> DeepseekV4DecoderLayer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,5 +43,16 @@ def test_demo_traces_are_valid_and_hold_kernels(demo: tuple[str, Path]) -> None:
         assert any(event["ph"] == "X" and event["dur"] > 0 for event in events), trace.name
 
 
+@pytest.mark.parametrize("layer", ["swa", "hca", "csa"])
+def test_the_fused_block_agrees_with_transformers_and_takes_less_time(layer: str) -> None:
+    text = run(EXAMPLES / "02_deepseek_v4_block.py", "--layer", layer, "--tokens", "260")
+    assert text.count("relative difference") == 2
+    times = [float(times) for times in re.findall(r"takes ([\d.]+) times as long", text)]
+    assert len(times) == 2
+    assert min(times) > 2
+    assert text.rstrip().endswith("Both blocks agree.")
+
+
 def test_every_example_has_a_number_and_a_test() -> None:
-    assert [path.name for path in sorted(EXAMPLES.glob("*.py"))] == ["01_demo.py"]
+    names = ["01_demo.py", "02_deepseek_v4_block.py"]
+    assert [path.name for path in sorted(EXAMPLES.glob("*.py"))] == names

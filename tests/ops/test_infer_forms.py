@@ -270,6 +270,24 @@ def test_latent_attention_reads_its_keys_once() -> None:
     assert kernel.bytes_written == 128 * 512 * 2
 
 
+def test_codes_of_8_bits_are_half_the_bytes() -> None:
+    query, keys = zeros(2, 32, 1, 128), zeros(2, 8, 4096, 128, dtype=torch.int8)
+    scale = torch.ones(8, 128).bfloat16().npu()
+    (kernel,) = kernels_of(
+        lambda: torch_npu_sim.npu_fused_infer_attention_score(
+            query,
+            keys,
+            torch.zeros_like(keys),
+            num_heads=32,
+            num_key_value_heads=8,
+            input_layout="BNSD",
+            key_antiquant_scale=scale,
+            value_antiquant_scale=scale,
+        )
+    )
+    assert kernel.bytes_read == query.nbytes + 2 * keys.nbytes
+
+
 # --- cards before the Ascend 950
 
 

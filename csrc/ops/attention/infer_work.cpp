@@ -88,6 +88,18 @@ bool is_same_memory(const at::Tensor& a, const at::Tensor& b) {
          a.storage_offset() == b.storage_offset() && a.strides() == b.strides();
 }
 
+// Bytes of a row of one head as it is stored.
+std::int64_t row_bytes(const at::Tensor& rows) {
+  return row_width(rows) * static_cast<std::int64_t>(rows.element_size());
+}
+
+// Whether one row of keys in query's dtype has as many bytes as a stored key and its value
+// together, as codes of 8 bits beside 16: then value is counted with its key, and bytes are right.
+bool is_half_as_wide(const Operands& on) {
+  const std::int64_t stored = row_bytes(on.key) + row_bytes(on.value);
+  return stored == on.query.size(3) * static_cast<std::int64_t>(on.query.element_size());
+}
+
 base::Format format_in(const aten::Call& call, const InferPlaces& places) {
   const at::Tensor& query = call.argument(0);
   const std::int64_t said = aten::integer_at(call, places.query_dtype, -1);
@@ -115,7 +127,7 @@ model::Work infer_work(const aten::Call& call, const InferPlaces& places) {
   // A triangle of 2048 x 2048 stays in the L2.
   work.mask = (causal ? base::Bytes{} : aten::bytes_of(mask)) +
               aten::bytes_of(aten::tensor_at(call, places.bias));
-  work.v_in_k = is_same_memory(call.argument(1), call.argument(2));
+  work.v_in_k = is_same_memory(call.argument(1), call.argument(2)) || is_half_as_wide(on);
   if (mode == 4)
     work.window = std::min(work.kv_len, aten::integer_at(call, places.pre_tokens, 0) + 1);
   if (is_paged(call, places)) work.kv_block = on.key.size(on.key.dim() - 2);

@@ -270,7 +270,7 @@ def test_latent_attention_reads_its_keys_once() -> None:
     assert kernel.bytes_written == 128 * 512 * 2
 
 
-def test_codes_of_8_bits_are_half_the_bytes() -> None:
+def test_a_quantised_cache_moves_the_bytes_it_is_stored_in() -> None:
     query, keys = zeros(2, 32, 1, 128), zeros(2, 8, 4096, 128, dtype=torch.int8)
     scale = torch.ones(8, 128).bfloat16().npu()
     (kernel,) = kernels_of(

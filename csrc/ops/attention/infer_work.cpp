@@ -93,13 +93,6 @@ std::int64_t row_bytes(const at::Tensor& rows) {
   return row_width(rows) * static_cast<std::int64_t>(rows.element_size());
 }
 
-// Whether one row of keys in query's dtype has as many bytes as a stored key and its value
-// together, as codes of 8 bits beside 16: then value is counted with its key, and bytes are right.
-bool is_half_as_wide(const Operands& on) {
-  const std::int64_t stored = row_bytes(on.key) + row_bytes(on.value);
-  return stored == on.query.size(3) * static_cast<std::int64_t>(on.query.element_size());
-}
-
 base::Format format_in(const aten::Call& call, const InferPlaces& places) {
   const at::Tensor& query = call.argument(0);
   const std::int64_t said = aten::integer_at(call, places.query_dtype, -1);
@@ -121,13 +114,19 @@ model::Work infer_work(const aten::Call& call, const InferPlaces& places) {
   const std::int64_t width = on.query.size(3);
   work.q_heads = on.heads;
   work.kv_heads = on.kv_heads;
-  work.qk_dim = width + (rope.defined() ? heads_first(rope, on.axes, on.heads).size(3) : 0);
+  const std::int64_t rope_width =
+      rope.defined() ? heads_first(rope, on.axes, on.heads).size(3) : 0;
+  work.qk_dim = width + rope_width;
   work.v_dim = aten::ratio(call.result().numel(), on.query.numel() / width);
   work.format = format_in(call, places);
   // A triangle of 2048 x 2048 stays in the L2.
   work.mask = (causal ? base::Bytes{} : aten::bytes_of(mask)) +
               aten::bytes_of(aten::tensor_at(call, places.bias));
-  work.v_in_k = is_same_memory(call.argument(1), call.argument(2)) || is_half_as_wide(on);
+  work.v_in_k = is_same_memory(call.argument(1), call.argument(2));
+  if (on.key.element_size() < on.query.element_size()) {
+    work.kv_row = base::Bytes(row_bytes(on.key) + (work.v_in_k ? 0 : row_bytes(on.value)) +
+                              rope_width * static_cast<std::int64_t>(on.query.element_size()));
+  }
   if (mode == 4)
     work.window = std::min(work.kv_len, aten::integer_at(call, places.pre_tokens, 0) + 1);
   if (is_paged(call, places)) work.kv_block = on.key.size(on.key.dim() - 2);

@@ -46,9 +46,7 @@ class Case:
             bias = self.bias[s] if self.bias else None
             kept = self.kept[s] if self.kept else None
             seen = self.seen[s if len(self.seen) > 1 else 0]
-            results.append(
-                reference.attend(*parts, seen, self.scale, bias, self.sink, kept)  # type: ignore[arg-type]
-            )
+            results.append(reference.attend(*parts, seen, self.scale, bias, self.sink, kept))
         return results
 
 
@@ -287,7 +285,7 @@ def test_the_gradient_reads_statistics_by_token() -> None:
         )
         (out * torch.arange(out.numel()).view(out.shape).npu()).sum().backward()
         grads.append([x.grad for x in ours])
-    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))  # type: ignore[arg-type]
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 6, 8), (1, 4, 6, 8), (2, 4, 1, 8)])
@@ -442,6 +440,16 @@ def test_not_a_number_stays_in_its_row() -> None:
     out, *_ = torch_npu_sim.npu_fusion_attention(*on_npu((query, key, value)), 2, "BNSD")
     bad = out.isnan().any(-1).cpu()
     assert bad[0, 1, 3] and bad.sum() == 1
+
+
+def test_a_row_that_sees_nothing_is_zero_whatever_the_values_are() -> None:
+    query, key, value = (x.detach().float() for x in operands(1, 1, 1, 2, 3))
+    value[0, 0, 1] = torch.inf
+    seen = torch.tensor([[True, False, True], [False] * 3])
+    out, *_ = torch_npu_sim.npu_fusion_attention(
+        *on_npu((query, key, value)), 1, "BNSD", atten_mask=hidden(seen), sparse_mode=1
+    )
+    assert not out[0, 0, 1].any()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

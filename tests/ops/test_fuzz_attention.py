@@ -75,7 +75,7 @@ def test_packed_sequences_of_any_lengths(  # noqa: PLR0913
         seen = reference.visible(own, queries, keys, pre, following)
         views = [wide[0][q : q + queries], *[x[k : k + keys] for x in wide[1:]]]
         want = reference.attend(
-            *[v.transpose(0, 1) for v in views],  # type: ignore[arg-type]
+            *[v.transpose(0, 1) for v in views],
             seen,
             0.4,
             sink=None if sink is None else sink.double(),

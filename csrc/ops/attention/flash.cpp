@@ -75,7 +75,7 @@ void attend(const QueryTile& tile, const KeyTile& keys, Workspace& work) {
            1);
 }
 
-void finish(const QueryTile& tile, const Workspace& work) {
+void finish(const QueryTile& tile, Workspace& work) {
   const Output& out = tile.problem.out;
   const Statistics& statistics = tile.problem.statistics;
   const std::int64_t width = tile.problem.value_width;
@@ -87,7 +87,9 @@ void finish(const QueryTile& tile, const Workspace& work) {
     const float greatest = work.greatest[static_cast<std::size_t>(r)];
     auto* const to = static_cast<std::byte*>(out.data) +
                      (head * out.head_stride + query * out.row_stride) * element_bytes;
-    narrow(work.out.data() + r * width, sum == 0 ? 0 : 1 / sum, width, out.dtype, to);
+    float* const row = work.out.data() + r * width;
+    if (sum == 0) std::fill_n(row, width, 0.0F);  // 0 even where a value is infinite
+    narrow(row, sum == 0 ? 0 : 1 / sum, width, out.dtype, to);
     const std::int64_t place = head * statistics.head_stride + query * statistics.row_stride;
     if (statistics.greatest != nullptr) statistics.greatest[place] = greatest;
     if (statistics.sum != nullptr) statistics.sum[place] = sum;

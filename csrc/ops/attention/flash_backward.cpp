@@ -92,8 +92,8 @@ void add_bias_gradient(const QueryTile& tile, const KeyTile& keys, const Gradien
   }
 }
 
-// With p the weights and o the result: dv += p^T do, ds = p (do v^T - sum(do o)),
-// dq += scale ds k, dk += scale ds^T q.
+// With p the weights, o the result and q times the scale: dv += p^T do,
+// ds = p (do v^T - sum(do o)), dq += scale ds k, dk += ds^T q.
 void add_gradients(const QueryTile& tile, const KeyTile& keys, const BackwardProblem& on,
                    Workspace& work) {
   const Problem& problem = on.problem;
@@ -120,7 +120,7 @@ void add_gradients(const QueryTile& tile, const KeyTile& keys, const BackwardPro
            {key, keys.count, width}, problem.scale, 1);
   multiply({on.gradients.key + keys.first * width, keys.count, width, width},
            {{d_scores, stride}, rows, keys.count, true},
-           {{work.queries.data(), width}, rows, width}, problem.scale, 1);
+           {{work.queries.data(), width}, rows, width}, 1, 1);
   add_bias_gradient(tile, keys, on.gradients, work);
 }
 

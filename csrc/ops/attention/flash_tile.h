@@ -56,13 +56,13 @@ void multiply(const Matrix& out, const Factor& a, const Factor& b, float alpha, 
 // Keys that any query of `tile` may see, in tiles; tiles that all of them miss are left out.
 [[nodiscard]] std::vector<KeyTile> key_tiles(const QueryTile& tile);
 
-// The query rows of a tile, [rows, width].
+// The query rows of a tile times the scale, [rows, width].
 void gather_queries(const QueryTile& tile, float* to);
 
 // Scores of a tile before the softmax: scale q k^T, bias, -infinity where a key is not seen and in
 // the padding. `scores` is [rows, padded(keys.count)].
 struct ScoreTile {
-  const float* queries = nullptr;  // [rows, width]
+  const float* queries = nullptr;  // [rows, width], as gather_queries gives them
   Rows keys;
   float* scores = nullptr;
 };

@@ -3,6 +3,7 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -125,7 +126,9 @@ void widen(const void* from, c10::ScalarType dtype, std::int64_t count, float* t
 
 void narrow(const float* from, float factor, std::int64_t count, c10::ScalarType dtype, void* to) {
   if (dtype == c10::ScalarType::Float) {
-    narrow_to<float>(from, factor, count, to);
+    auto* const row = static_cast<float*>(to);
+    std::copy_n(from, count, row);
+    scale(row, factor, count);
   } else if (dtype == c10::ScalarType::BFloat16) {
     narrow_to<c10::BFloat16>(from, factor, count, to);
   } else {

@@ -102,7 +102,7 @@ def to_heads(x: torch.Tensor, layout: str, heads: int) -> torch.Tensor:
     if layout == "TND":
         return x.transpose(0, 1)[None]
     if layout in ("BSH", "SBH"):
-        x = x.unflatten(-1, (heads, -1))
+        x = x.reshape(*x.shape[:-1], heads, -1)
     axes = {"BSH": (0, 2, 1, 3), "SBH": (1, 2, 0, 3), "BSND": (0, 2, 1, 3), "BNSD": (0, 1, 2, 3)}
     return x.permute(axes[layout])
 

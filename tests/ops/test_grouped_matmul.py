@@ -459,6 +459,7 @@ def refused(call: dict[str, Any], error: type[Exception], text: str) -> None:
         ({"group_type": 2}, ValueError, "for group_type 2"),
         ({"split_item": 4}, ValueError, "expected split_item"),
         ({"group_list_type": 3}, ValueError, "expected group_list_type"),
+        ({"group_list_type": 2, "split_item": 0}, ValueError, "expected split_item of 2 or 3"),
         ({"act_type": 1}, ValueError, "expected act_type 1 only with"),
         ({"act_type": 3}, ValueError, "expected act_type of"),
         ({"offset": [torch.ones(2, 5)]}, ValueError, "expected no offset"),

@@ -130,6 +130,8 @@ std::vector<at::Tensor> split_rows(const Grouped& call, const GroupedOperands& o
                     x.codes.sizes());
   TORCH_CHECK_VALUE(call.has_list, kOp,
                     ": expected group_list where x is one tensor of several groups, got none");
+  TORCH_CHECK_VALUE(call.one_result() || call.list_type != kPairs, kOp,
+                    ": expected split_item of 2 or 3 for group_list_type 2, got ", call.split_item);
   const std::int64_t m = x.codes.size(0);
   const std::vector<std::int64_t> shape{m, operands.columns(0)};
   if (!call.list.has_value()) {

@@ -252,6 +252,16 @@ def test_combine_refuses_what_does_not_fit(
         COMBINE_V2(**on_npu(call | change))
 
 
+def test_a_card_alone_waits_for_nobody() -> None:
+    x = torch.randn(3)
+    with torch_npu_sim.trace() as trace:
+        assert_equal(torch_npu_sim._npu_distribute_barrier(x.npu(), "group", 1), x)
+    assert [kernel.name for kernel in trace.kernels] == ["copy_h2d"]
+    with pytest.raises(NotImplementedError, match="_npu_distribute_barrier: world_size of 2"):
+        torch_npu_sim._npu_distribute_barrier(x.npu(), "group", 2)
+    assert_meta_agrees(OPS._npu_distribute_barrier, x, "group", 1)
+
+
 def test_a_dispatch_moves_a_row_a_choice() -> None:
     x, ids = torch.randn(16, 64).bfloat16().npu(), choices(16, 2, 4).npu()
     with torch_npu_sim.trace() as trace:

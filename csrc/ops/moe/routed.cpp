@@ -68,9 +68,12 @@ at::Tensor expanded(const at::Tensor& x, const at::Tensor& source, std::int64_t 
   sizes.front() = source.numel();
   if (x.size(0) == 0) return at::zeros(sizes, x.options());
   const at::Tensor token = source.clamp_min(0).floor_divide(std::max<std::int64_t>(k, 1));
+  const at::Tensor rows = x.index_select(0, token);
+  const at::Tensor there = source >= 0;
+  if (!x.is_meta() && there.all().item<bool>()) return rows;
   std::vector<std::int64_t> each(sizes.size(), 1);
   each.front() = source.numel();
-  return at::where((source >= 0).view(each), x.index_select(0, token), at::zeros({}, x.options()));
+  return at::where(there.view(each), rows, at::zeros({}, x.options()));
 }
 
 at::Tensor expert_tokens(const at::Tensor& experts, ExpertRange range, TokenCount type,

@@ -102,15 +102,15 @@ class HiFloat8Tensor(torch.Tensor):
         """Returns the same codes under another nominal dtype."""
         return self.make_like(self, data=self._data, dtype=dtype)
 
-    def float(self) -> torch.Tensor:  # type: ignore[override]
+    def float(self) -> torch.Tensor:
         """Decodes to float32."""
         return self.from_hifloat8(torch.float32)
 
-    def bfloat16(self) -> torch.Tensor:  # type: ignore[override]
+    def bfloat16(self) -> torch.Tensor:
         """Decodes to bfloat16."""
         return self.from_hifloat8(torch.bfloat16)
 
-    def half(self) -> torch.Tensor:  # type: ignore[override]
+    def half(self) -> torch.Tensor:
         """Decodes to float16."""
         return self.from_hifloat8(torch.float16)
 
@@ -123,7 +123,7 @@ class HiFloat8Tensor(torch.Tensor):
         return f"HiFloat8Tensor(data={self.from_hifloat8()})"
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Decodes, computes, and encodes what the operator writes."""

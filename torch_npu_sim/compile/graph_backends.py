@@ -37,4 +37,4 @@ def register() -> None:
     from torch._dynamo.backends.registry import register_backend
 
     for name in ("npu", "npugraph_ex"):
-        register_backend(run_captured, name=name)  # type: ignore[arg-type]
+        register_backend(run_captured, name=name)

@@ -14,4 +14,4 @@ def install() -> None:
     """Puts npu in the place of the GPU that Inductor would find, wherever it asks already."""
     for name, module in list(sys.modules.items()):
         if name.startswith("torch._inductor") and hasattr(module, "get_gpu_type"):
-            module.get_gpu_type = _npu
+            setattr(module, "get_gpu_type", _npu)  # noqa: B010 (mypy knows no such attribute)

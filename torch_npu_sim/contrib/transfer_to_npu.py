@@ -58,11 +58,11 @@ def _redirect_torch() -> None:
     _redirect(torch.nn.Module, MODULE_METHODS)
     torch.Tensor.cuda = torch.Tensor.npu  # type: ignore[attr-defined, method-assign]
     torch.Tensor.is_cuda = torch.Tensor.is_npu  # type: ignore[attr-defined]
-    torch.nn.Module.cuda = torch.nn.Module.npu  # type: ignore[assignment, attr-defined, method-assign]
+    torch.nn.Module.cuda = torch.nn.Module.npu  # type: ignore[attr-defined, method-assign]
     torch.storage.TypedStorage.is_cuda = torch.storage.TypedStorage.is_npu  # type: ignore[attr-defined, method-assign]
     torch.UntypedStorage.__new__ = redirected(torch.UntypedStorage.__new__)  # type: ignore[method-assign]
-    torch.Generator = _proxy(torch.Generator)  # type: ignore[misc]
-    torch.Event = _proxy(torch.Event)  # type: ignore[misc]
+    torch.Generator = _proxy(torch.Generator)  # type: ignore[assignment, misc]
+    torch.Event = _proxy(torch.Event)  # type: ignore[assignment, misc]
     _redirect_init(DeviceContext)
     _redirect_init(torch.utils.data.DataLoader, "pin_memory_device")
 
@@ -74,7 +74,7 @@ def _proxy(base: type) -> type:
         def __instancecheck__(cls, instance: object) -> bool:
             return isinstance(instance, base)
 
-    class Proxy(base, metaclass=Meta):
+    class Proxy(base, metaclass=Meta):  # type: ignore[misc]
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
             moved = {name: on_npu(value) for name, value in kwargs.items()}
             return base(*(on_npu(value) for value in args), **moved)
@@ -144,14 +144,15 @@ def _redirect_distributed() -> None:
     start = with_hccl(redirected(c10d.init_process_group))
     dist.init_process_group = c10d.init_process_group = start
     c10d._new_group_with_tag = with_hccl(c10d._new_group_with_tag)
-    for module in (dist, c10d):
+    whole: Any = dist
+    for module in (whole, c10d):
         module.is_nccl_available = module.is_hccl_available
         module.ProcessGroupNCCL = module.ProcessGroupHCCL
     dist.Backend.default_device_backend_map.pop("cuda", None)
     dist.ProcessGroup._get_backend = redirected(dist.ProcessGroup._get_backend)  # type: ignore[method-assign]
     _redirect_init(torch.nn.parallel.DistributedDataParallel)
-    mesh = importlib.import_module("torch.distributed.device_mesh")
-    mesh.init_device_mesh = dist.init_device_mesh = redirected(mesh.init_device_mesh)
+    mesh: Any = importlib.import_module("torch.distributed.device_mesh")
+    mesh.init_device_mesh = whole.init_device_mesh = redirected(mesh.init_device_mesh)
     _redirect_init(mesh.DeviceMesh)
     fsdp = importlib.import_module("torch.distributed.fsdp.fully_sharded_data_parallel")
     _redirect_init(fsdp.FullyShardedDataParallel)

@@ -99,14 +99,14 @@ class _Reader:
 
     def _compare(self, node: ast.Compare) -> Iterator[Found]:
         for side in (node.left, *node.comparators):
-            for text in _strings(side):
-                if _DEVICE.fullmatch(text.value) or text.value == "nccl":
-                    self.done.add(id(text))
+            for place, text in _strings(side):
+                if _DEVICE.fullmatch(text) or text == "nccl":
+                    self.done.add(id(place))
                     yield (
                         node,
                         Kind.NOT_REDIRECTED,
-                        f'a comparison with "{text.value}" is false: the name is '
-                        f"{'hccl' if text.value == 'nccl' else 'npu'} then",
+                        f'a comparison with "{text}" is false: the name is '
+                        f"{'hccl' if text == 'nccl' else 'npu'} then",
                     )
 
     def _call(self, node: ast.Call) -> Iterator[Found]:
@@ -129,23 +129,23 @@ class _Reader:
         if method in host_operators.METHODS:
             yield node, Kind.HOST_OPERATOR, f".{method}() runs on the host, if it is a tensor's"
         if method == "type":
-            for text in _strings(node):
-                if _TYPE.fullmatch(text.value):
-                    self.done.add(id(text))
+            for place, text in _strings(node):
+                if _TYPE.fullmatch(text):
+                    self.done.add(id(place))
                     message = "a type by its name is not redirected: use .to(device, dtype)"
                     yield node, Kind.NOT_REDIRECTED, message
 
     def _arguments(self, node: ast.Call, name: str | None) -> Iterator[Found]:
         values = [*node.args, *(keyword.value for keyword in node.keywords)]
         for value in values:
-            for text in _strings(value):
-                if id(text) in self.done:
+            for place, text in _strings(value):
+                if id(place) in self.done:
                     continue
-                if _DEVICE.fullmatch(text.value):
-                    self.done.add(id(text))
-                    yield node, Kind.REDIRECTED, f'"{text.value}" as a device is npu'
-                elif "nccl" in text.value.split(":") or text.value == "nccl":
-                    self.done.add(id(text))
+                if _DEVICE.fullmatch(text):
+                    self.done.add(id(place))
+                    yield node, Kind.REDIRECTED, f'"{text}" as a device is npu'
+                elif "nccl" in text.split(":") or text == "nccl":
+                    self.done.add(id(place))
                     yield node, Kind.REDIRECTED, "the backend nccl is hccl"
         del name
 
@@ -178,7 +178,7 @@ class _Reader:
     def _string(self, node: ast.Constant) -> Iterator[Found]:
         if id(node) in self.done:
             return
-        text: str = node.value  # type: ignore[assignment]
+        text = str(node.value)
         word = text.split()[0] if text.split() else ""
         if word in advice.VARIABLES:
             yield node, Kind.NOT_REDIRECTED, f"{word}: {advice.VARIABLES[word]}"
@@ -193,7 +193,7 @@ def _longest(name: str, table: dict[str, str]) -> str | None:
     return max(matching, key=len, default=None)
 
 
-def _strings(node: ast.AST) -> list[ast.Constant]:
+def _strings(node: ast.AST) -> list[tuple[ast.Constant, str]]:
     """Returns the strings that a value is: itself, in a list or a dict, or of an f-string."""
     if isinstance(node, ast.Call):
         return [text for value in node.args for text in _strings(value)]
@@ -202,8 +202,9 @@ def _strings(node: ast.AST) -> list[ast.Constant]:
     if isinstance(node, ast.JoinedStr | ast.List | ast.Tuple | ast.Set | ast.Dict):
         parts = ast.iter_child_nodes(node)
         return [text for part in parts for text in _strings(part)]
-    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-    return [node] if is_text else []  # type: ignore[list-item]
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [(node, node.value)]
+    return []
 
 
 def _of_cuda(name: str) -> tuple[Kind, str]:

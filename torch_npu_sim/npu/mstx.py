@@ -20,7 +20,7 @@ _stacks = threading.local()
 
 def _begin(message: str) -> record_function:
     region = record_function(message)
-    region.__enter__()
+    region.__enter__()  # type: ignore[no-untyped-call]
     return region
 
 

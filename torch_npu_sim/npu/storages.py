@@ -26,7 +26,7 @@ def _storage_type(name: str, dtype: torch.dtype) -> Any:
     def kept(_cls: type) -> torch.dtype:
         return dtype
 
-    known = classproperty(kept)
+    known = classproperty(kept)  # type: ignore[no-untyped-call]
     doc = f"Storages of {dtype} on npu."
     made = type(name, (_LegacyStorage,), {"dtype": known, "_dtype": known, "__doc__": doc})
     made.__module__ = "torch.npu"

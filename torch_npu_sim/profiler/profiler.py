@@ -36,7 +36,7 @@ def supported_activities() -> set[Any]:
     return {ProfilerActivity.CPU, ProfilerActivity.NPU}
 
 
-class _KinetoProfile(torch.profiler._KinetoProfile):
+class _KinetoProfile(torch.profiler.profiler._KinetoProfile):
     """torch's profile without a schedule."""
 
     def __init__(

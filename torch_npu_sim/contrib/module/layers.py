@@ -130,6 +130,8 @@ class Prefetcher:
         """Starts to copy the next pair; None, None after the last one."""
         from torch_npu_sim import npu
 
+        self.next_input: Any
+        self.next_target: Any
         self.next_input, self.next_target = next(self.loader, (None, None))
         if self.next_input is None:
             return

@@ -26,7 +26,7 @@ class FlopsCounter:
         """Goes on after a pause."""
         if self._mode is None:
             self._mode = FlopCounterMode(display=False)
-            self._mode.__enter__()
+            self._mode.__enter__()  # type: ignore[no-untyped-call]
 
     def pause(self) -> None:
         """Stops counting for a while."""
@@ -47,5 +47,5 @@ class FlopsCounter:
         if self._mode is None:
             return 0
         mode, self._mode = self._mode, None
-        mode.__exit__(None, None, None)
+        mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         return mode.get_total_flops()

@@ -24,6 +24,10 @@ def find_tool(name: str) -> str:
     return found
 
 
+# Python reads it at every start: a program may then import torch_npu before it imports torch.
+PTH = "torch_npu_sim_shim.pth"
+
+
 class FreshBuildPy(build_py):
     """Copies the Python sources without what an earlier build left, such as removed modules."""
 
@@ -32,6 +36,8 @@ class FreshBuildPy(build_py):
         if not self.editable_mode:
             shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
+        if not self.editable_mode:
+            shutil.copy2(ROOT / "scripts" / PTH, self.build_lib)
 
 
 class CMakeBuild(build_ext):

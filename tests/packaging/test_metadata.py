@@ -87,3 +87,26 @@ def test_the_wheel_names_no_folder_of_the_building_machine(wheel: zipfile.ZipFil
     content = wheel.read(extension)
     assert b"$ORIGIN/../torch/lib" in content
     assert str(ROOT).encode() not in content
+
+
+def test_the_wheel_puts_the_shim_on_the_path_only_when_asked(
+    wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    wheel.extractall(tmp_path)
+    found = {}
+    for asked in ("0", "1"):
+        code = (
+            f"import importlib.util as u, site; site.addsitedir({str(tmp_path)!r})\n"
+            "print(u.find_spec('torch_npu') is not None)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", code],
+            capture_output=True,
+            text=True,
+            env={"NPU_SIM_SHIM": asked},
+            check=True,
+        )
+        found[asked] = done.stdout.strip()
+    assert found == {"0": "False", "1": "True"}
+    assert "torch_npu_sim/shim/torch_npu-2.13.0.dist-info/METADATA" in wheel.namelist()
+    assert "torch_npu_sim/migrate/page.html" in wheel.namelist()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +31,7 @@ from transformers.models.deepseek_v4.modeling_deepseek_v4 import (
 )
 
 import torch_npu_sim as torch_npu
+from torch_npu_sim.testing.side_by_side import compare
 
 BF16, E4M3 = torch.bfloat16, torch.float8_e4m3fn
 BLOCK = 128  # tokens a block of every cache
@@ -468,39 +468,6 @@ class Fused:
         )
 
 
-def relative_difference(a: Tensor, b: Tensor) -> float:
-    """The norm of the difference over the norm of b."""
-    return float((a.float() - b.float()).norm() / b.float().norm())
-
-
-def table(name: str, trace: torch_npu.Trace, top: int = 12) -> str:
-    """Kernels and microseconds of each operator, costliest first."""
-    count: dict[str, int] = defaultdict(int)
-    busy: dict[str, float] = defaultdict(float)
-    for kernel in trace.kernels:
-        count[kernel.op] += 1
-        busy[kernel.op] += kernel.duration_us
-    costliest = sorted(busy, key=lambda op: -busy[op])
-    return "\n".join(
-        [
-            f"{name}: {trace.total_us:.0f} us; {len(trace.kernels)} kernels, "
-            f"busy {trace.device_us:.0f} us",
-            *(f"  {op:50} {count[op]:6} {busy[op]:10.1f} us" for op in costliest[:top]),
-        ]
-    )
-
-
-def traced(layer: Any, streams: Tensor, input_ids: Tensor) -> tuple[Tensor, torch_npu.Trace]:
-    """Runs a step after what all layers share has been prepared, and waits for the card."""
-    with torch.no_grad():
-        step = layer.prepare(*streams.shape[:2])
-        torch.npu.synchronize()
-        with torch_npu.trace() as trace:
-            out = layer(streams, input_ids, step)
-            torch.npu.synchronize()
-    return out, trace
-
-
 def main() -> None:
     """Runs the lesson."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -513,17 +480,8 @@ def main() -> None:
     layer, most = make_layer(config), options.tokens + 1
     streams = torch.randn(1, most, 4, config.hidden_size, dtype=BF16).npu()
     ids = torch.randint(config.vocab_size, (1, most)).npu()
-    unfused, fused = Unfused(layer, config), Fused(layer, config, 1, most)
-    for name, part in (("prompt", slice(0, most - 1)), ("decoding step", slice(most - 1, most))):
-        want, slow = traced(unfused, streams[:, part], ids[:, part])
-        got, fast = traced(fused, streams[:, part], ids[:, part])
-        difference = relative_difference(got, want)
-        print(f"\n{name} of {part.stop - part.start} tokens: relative difference {difference:.1e}")
-        print(table("op by op", slow))
-        print(table("fused", fast))
-        print(f"op by op takes {slow.total_us / fast.total_us:.1f} times as long")
-        assert difference < 2e-2, difference
-    print("\nBoth blocks agree.")
+    layers = Unfused(layer, config), Fused(layer, config, 1, most)
+    compare(*layers, (streams, ids), limit=2e-2)
 
 
 if __name__ == "__main__":

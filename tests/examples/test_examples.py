@@ -43,9 +43,16 @@ def test_demo_traces_are_valid_and_hold_kernels(demo: tuple[str, Path]) -> None:
         assert any(event["ph"] == "X" and event["dur"] > 0 for event in events), trace.name
 
 
-@pytest.mark.parametrize("layer", ["swa", "hca", "csa"])
-def test_the_fused_block_agrees_with_transformers_and_takes_less_time(layer: str) -> None:
-    text = run(EXAMPLES / "02_deepseek_v4_block.py", "--layer", layer, "--tokens", "260")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["02_deepseek_v4_block.py", "--layer", layer] for layer in ("swa", "hca", "csa")),
+        ["03_deepseek_v3_block.py"],
+    ],
+)
+def test_fused_blocks_agree_with_transformers_and_take_less_time(arguments: list[str]) -> None:
+    script, *options = arguments
+    text = run(EXAMPLES / script, *options, "--tokens", "260")
     assert text.count("relative difference") == 2
     times = [float(times) for times in re.findall(r"takes ([\d.]+) times as long", text)]
     assert len(times) == 2
@@ -54,5 +61,5 @@ def test_the_fused_block_agrees_with_transformers_and_takes_less_time(layer: str
 
 
 def test_every_example_has_a_number_and_a_test() -> None:
-    names = ["01_demo.py", "02_deepseek_v4_block.py"]
+    names = ["01_demo.py", "02_deepseek_v4_block.py", "03_deepseek_v3_block.py"]
     assert [path.name for path in sorted(EXAMPLES.glob("*.py"))] == names

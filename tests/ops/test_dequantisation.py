@@ -86,7 +86,7 @@ def test_blocks_take_their_power_of_two(
 
 
 def test_anti_mx_quant_refuses_what_does_not_fit() -> None:
-    x = torch.ones(2, 64).to(torch.float8_e4m3fn).npu()
+    x = on_npu(torch.ones(2, 64).to(torch.float8_e4m3fn))
     scale = torch.zeros(2, 1, 2, dtype=torch.uint8, device="npu")
     for change, error, text in (
         ({"axis": 2}, IndexError, "expected axis in"),
@@ -236,10 +236,10 @@ def test_a_convolution_refuses_what_the_card_does_not_take(
 
 
 def test_dequantisation_reads_codes_and_scales_and_writes_halves() -> None:
-    x, scale = torch.ones(64, 128, dtype=torch.int8).npu(), torch.ones(128).npu()
+    x, scale = on_npu((torch.ones(64, 128, dtype=torch.int8), torch.ones(128)))
     with torch_npu_sim.trace() as trace:
         torch_npu_sim.npu_anti_quant(x, scale)
-        torch_npu_sim.npu_quant_max(torch.ones(64, 128).npu(), torch.ones(1).npu())
+        torch_npu_sim.npu_quant_max(*on_npu((torch.ones(64, 128), torch.ones(1))))
     anti, most = trace.kernels[0], trace.kernels[-1]
     assert anti.bytes_read == 64 * 128 + 4 * 128
     assert anti.bytes_written == 2 * 64 * 128

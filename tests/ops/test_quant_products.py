@@ -347,12 +347,13 @@ def test_a_product_of_mx_blocks_joins_its_accumulator() -> None:
 
 def test_a_product_of_hifloat8_tensors_joins_its_accumulator() -> None:
     x1, x2, start = hif8(3, 16), hif8(16, 4), torch.randn(3, 4)
-    scales = {"x1_scale": torch.rand(1), "x1_dtype": HIF8, "x2_dtype": HIF8}
+    x1_scale = torch.rand(1)
+    scales = {"x1_scale": x1_scale, "x1_dtype": HIF8, "x2_dtype": HIF8}
     y = torch_npu_sim.npu_add_quant_matmul(
         *on_npu((start, x1, x2, torch.full((1,), 0.5))), **on_npu(scales)
     )
     left, right = matmul.values(x1, "hif8"), matmul.values(x2, "hif8")
-    assert_equal(y, (start + matmul.product(left, right, scales["x1_scale"], 0.5)).float())
+    assert_equal(y, (start + matmul.product(left, right, x1_scale, 0.5)).float())
 
 
 def test_accumulated_products_refuse_what_the_card_does_not_take() -> None:

@@ -29,6 +29,14 @@ std::vector<std::int64_t> resized(const at::Tensor& tensor, std::int64_t axis, s
   return sizes;
 }
 
+// Whether the last two axes are a transposed view, as op-plugin tells one: of a matrix of one row
+// or column, too.
+bool is_swapped(const at::Tensor& tensor) {
+  const std::int64_t rows = tensor.size(-2);
+  const bool single = rows == 1 && tensor.size(-1) == 1;
+  return tensor.stride(-2) == 1 && tensor.stride(-1) == rows && !single;
+}
+
 void encode_into(std::span<const float> values, Element element, compute::Rounding rounding,
                  std::span<std::uint8_t> out, bool packed) {
   if (!packed) return compute::encode_all(values, element, rounding, out);
@@ -54,6 +62,7 @@ std::int64_t codes_per_item(Element element, at::ScalarType carrier) {
 
 std::int64_t packed_axis(const at::Tensor& codes) {
   const std::int64_t last = codes.dim() - 1;
+  if (last > 0 && is_swapped(codes)) return last - 1;
   if (last < 0 || codes.stride(last) == 1) return last;
   for (std::int64_t axis = last - 1; axis >= 0; --axis) {
     if (codes.stride(axis) == 1 && codes.size(axis) != 1) return axis;

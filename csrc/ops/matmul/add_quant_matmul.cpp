@@ -17,8 +17,11 @@ using compute::Element;
 // --- work
 model::Work describe_added(const aten::Call& call) {
   constexpr std::size_t kScaleDtype = 9;
-  const bool mx = is_e8m0_scale(aten::tensor_at(call, 3), aten::integer_at(call, kScaleDtype, -1));
-  return product_work(call, operand_at(call, 1, 6), operand_at(call, 2, 7), mx, {0, 3, 4});
+  const Coded x1 = operand_at(call, 1, 6);
+  const Coded x2 = operand_at(call, 2, 7);
+  const MaybeInteger dtype = aten::integer_at(call, kScaleDtype, -1);
+  if (is_e8m0_scale(aten::tensor_at(call, 3), dtype)) return product_work(call, x1, x2, true, {0});
+  return product_work(call, x1, x2, false, {0, 3, 4});
 }
 
 constexpr aten::Entry kEntries[] = {{"npu_add_quant_matmul", describe_added}};

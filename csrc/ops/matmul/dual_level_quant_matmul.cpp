@@ -18,7 +18,7 @@ constexpr std::int64_t kLevel0Group = 512;
 model::Work describe_dual_level(const aten::Call& call) {
   const Coded x1{.codes = aten::tensor_at(call, 0), .element = Element::kE2m1};
   const Coded x2{.codes = aten::tensor_at(call, 1).t(), .element = Element::kE2m1};
-  return product_work(call, x1, x2, true, {2, 3, 4, 5, 6});
+  return product_work(call, x1, x2, true, {2, 3, 6});
 }
 
 constexpr aten::Entry kEntries[] = {{"npu_dual_level_quant_matmul", describe_dual_level}};

@@ -19,8 +19,7 @@ bool is_transposed(const at::Tensor& matrix) {
 
 Coded operand_at(const aten::Call& call, std::size_t index, std::size_t dtype_index) {
   constexpr std::int64_t kNone = -1;
-  const std::int64_t dtype =
-      dtype_index == kNoArgument ? kNone : aten::integer_at(call, dtype_index, kNone);
+  const std::int64_t dtype = aten::integer_at(call, dtype_index, kNone);
   return packed_operand(aten::tensor_at(call, index),
                         dtype == kNone ? std::nullopt : MaybeInteger(dtype));
 }

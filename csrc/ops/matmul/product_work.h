@@ -9,14 +9,12 @@
 
 namespace npu_sim::ops {
 
-// The operand at `index` of a call, in the format that the integer at `dtype_index` names; `none`
-// where the operator has no such argument.
-inline constexpr std::size_t kNoArgument = 1000;
-[[nodiscard]] Coded operand_at(const aten::Call& call, std::size_t index,
-                               std::size_t dtype_index = kNoArgument);
+// The operand at `index` of a call, in the format that the integer at `dtype_index` names.
+[[nodiscard]] Coded operand_at(const aten::Call& call, std::size_t index, std::size_t dtype_index);
 
-// [.., m, k] @ [.., k, n] into a result of `out`'s dtype and size. `mx`: the operands are of the MX
-// formats. Scales, biases and accumulators at the indices `beside` are read besides.
+// [.., m, k] @ [.., k, n] into a result of the call. `mx`: the operands are of the MX formats,
+// whose scales count with them. Scales, biases and accumulators at the indices `beside` are read
+// too.
 [[nodiscard]] model::MatmulWork product_work(const aten::Call& call, const Coded& a, const Coded& b,
                                              bool mx, std::initializer_list<std::size_t> beside);
 

@@ -28,7 +28,8 @@ model::Work describe_transposed(const aten::Call& call) {
   const bool swapped = perm.isIntList() && perm.toIntVector() == Integers{0, 2, 1};
   const Coded a{.codes = x1.codes.transpose(0, 1), .element = x1.element};
   const Coded b{.codes = swapped ? x2.codes.transpose(1, 2) : x2.codes, .element = x2.element};
-  return product_work(call, a, b, is_e8m0_scale(aten::tensor_at(call, 4)), {3, 4, 5});
+  if (is_e8m0_scale(aten::tensor_at(call, 4))) return product_work(call, a, b, true, {});
+  return product_work(call, a, b, false, {4, 5});
 }
 
 constexpr aten::Entry kEntries[] = {{"npu_transpose_quant_batchmatmul", describe_transposed}};

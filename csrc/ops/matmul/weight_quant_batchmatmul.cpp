@@ -22,8 +22,12 @@ model::Work describe_product(const aten::Call& call) {
   constexpr std::size_t kBias = 6;
   constexpr std::size_t kWeightDtype = 9;
   const Coded x{.codes = aten::tensor_at(call, 0), .element = {}};
-  return product_work(call, x, operand_at(call, 1, kWeightDtype),
-                      is_e8m0_scale(aten::tensor_at(call, kScale)), {kScale, kOffset, kBias});
+  const Coded weight = operand_at(call, 1, kWeightDtype);
+  // The scales of an MX operand are part of its format.
+  if (is_e8m0_scale(aten::tensor_at(call, kScale))) {
+    return product_work(call, x, weight, true, {kBias});
+  }
+  return product_work(call, x, weight, false, {kScale, kOffset, kBias});
 }
 constexpr aten::Entry kEntries[] = {{kOp, describe_product}};
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);

@@ -77,6 +77,15 @@ def test_dynamic_quant_takes_the_smooth_scales_of_a_tokens_group(ends: list[int]
     assert_meta_agrees(torch.ops.npu.npu_dynamic_quant, x, smooth_scales=smooth, group_index=index)
 
 
+@pytest.mark.parametrize("ends", [[3, 2, 6], [-1, 2, 6], [2, 5, 7]])
+def test_dynamic_quant_refuses_groups_that_are_not_in_order(ends: list[int]) -> None:
+    x, smooth = torch.randn(6, 16).half(), torch.rand(3, 16).half()
+    with pytest.raises(ValueError, match="npu_dynamic_quant: expected group_index"):
+        torch_npu_sim.npu_dynamic_quant(
+            on_npu(x), smooth_scales=on_npu(smooth), group_index=torch.tensor(ends).npu()
+        )
+
+
 def test_dynamic_quant_packs_eight_int4_codes_to_an_int32() -> None:
     x = torch.randn(3, 16).half()
     y, scale = torch_npu_sim.npu_dynamic_quant(on_npu(x), dst_type=torch.quint4x2)
@@ -209,11 +218,14 @@ def test_block_quant_shares_a_scale_by_rectangle(
     assert_meta_agrees(torch.ops.npu.npu_dynamic_block_quant, x, **options)
 
 
-def test_block_quant_keeps_scales_above_the_least_one() -> None:
-    x = torch.tensor([[1.0, 2.0]]).half()
+def test_block_quant_keeps_scales_below_the_inverse_of_min_scale() -> None:
+    x = torch.tensor([[100.0, 254.0]]).half()
     y, scale = torch_npu_sim.npu_dynamic_block_quant(on_npu(x), min_scale=0.5)
-    assert_same(scale, torch.tensor([[0.5]]))
-    assert_same(y, torch.tensor([[2, 4]], dtype=torch.int8))
+    assert_same(scale, torch.tensor([[2.0]]))
+    assert_same(y, torch.tensor([[50, 127]], dtype=torch.int8))
+    y, scale = torch_npu_sim.npu_dynamic_block_quant(on_npu(x), min_scale=1.0)
+    assert_same(scale, torch.tensor([[1.0]]))
+    assert_same(y, torch.tensor([[100, 127]], dtype=torch.int8))
 
 
 @pytest.mark.parametrize(
@@ -230,7 +242,9 @@ def test_block_quant_keeps_scales_above_the_least_one() -> None:
         ("npu_dynamic_mx_quant", (2, 8), {"block_size": 48}, ValueError, "expected block_size"),
         ("npu_dynamic_mx_quant", (2, 8), {"dst_type": 1}, ValueError, "dst_type of fp8 or fp4"),
         ("npu_dynamic_mx_quant", (2, 8), {"scale_alg": 3}, ValueError, "expected scale_alg"),
-        ("npu_dynamic_mx_quant", (2, 8), {"scale_alg": 2}, NotImplementedError, "scale_alg 2"),
+        ("npu_dynamic_mx_quant", (2, 8), {"scale_alg": 1}, ValueError, "scale_alg 0 or 2"),
+        ("npu_dynamic_mx_quant", (2, 8), {"dst_type_max": 6.0}, ValueError, "dst_type_max 0"),
+        ("npu_dynamic_mx_quant", (2, 8), {"max_low_bound": 1.0}, ValueError, "max_low_bound"),
         ("npu_dynamic_mx_quant", (2, 8), {"round_mode": "ceil"}, ValueError, "round_mode"),
         ("npu_dynamic_block_quant", (8,), {}, ValueError, "x of 2 or 3 axes"),
         ("npu_dynamic_block_quant", (2, 8), {"dst_type": INT4}, ValueError, "dst_type of int8"),

@@ -2,9 +2,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/sigmoid.h>
-#include <ATen/ops/silu.h>
-#include <ATen/ops/silu_backward.h>
 #include <ATen/ops/where.h>
 
 #include "aten/describe/registry.h"
@@ -30,7 +27,7 @@ constexpr aten::Entry kEntries[] = {
 // --- compute
 at::Tensor swiglu(const at::Tensor& input, std::int64_t dim) {
   const GatedHalves halves = gated_halves("npu_swiglu", input, dim, /*gate_first=*/true);
-  return at::silu(halves.gate).mul_(halves.value).to(input.scalar_type());
+  return silu_product(halves).to(input.scalar_type());
 }
 
 at::Tensor swiglu_backward(const at::Tensor& grad_output, const at::Tensor& input,
@@ -39,26 +36,19 @@ at::Tensor swiglu_backward(const at::Tensor& grad_output, const at::Tensor& inpu
   TORCH_CHECK_VALUE(grad_output.sizes() == halves.gate.sizes(),
                     "npu_swiglu_backward: expected grad_output of ", halves.gate.sizes(),
                     ", the halves of input, got ", grad_output.sizes());
-  const at::Tensor grad = widened(grad_output);
-  const at::Tensor gate_grad = at::silu_backward(grad * halves.value, halves.gate);
-  const at::Tensor value_grad = grad * at::silu(halves.gate);
-  return at::cat({gate_grad, value_grad}, dim).to(input.scalar_type());
+  const GatedHalves grads = silu_product_grads(halves, widened(grad_output));
+  return at::cat({grads.gate, grads.value}, dim).to(input.scalar_type());
 }
 
-// Gate and value stand in turn (interleaved) or side by side along `dim`. Rows (all axes before
-// `dim` as one) past the sum of group_index belong to no expert; they come out as zeros.
+// Rows (all axes before `dim` as one) past the sum of group_index belong to no expert; they come
+// out as zeros.
 at::Tensor clipped_swiglu(const at::Tensor& x, const std::optional<at::Tensor>& group_index,
                           std::int64_t dim, double alpha, double limit, double bias,
                           bool interleaved) {
-  GatedHalves halves = gated_halves("npu_clipped_swiglu", x, dim, /*gate_first=*/true);
-  if (interleaved) {
-    const at::Tensor wide = widened(x);
-    halves.gate = wide.slice(dim, 0, std::nullopt, 2);
-    halves.value = wide.slice(dim, 1, std::nullopt, 2);
-  }
-  const at::Tensor gate = halves.gate.clamp(std::nullopt, limit);
-  const at::Tensor value = halves.value.clamp(-limit, limit);
-  at::Tensor y = gate * at::sigmoid(gate * alpha) * (value + bias);
+  constexpr const char* kOp = "npu_clipped_swiglu";
+  const GatedHalves halves = interleaved ? interleaved_halves(kOp, x, dim)
+                                         : gated_halves(kOp, x, dim, /*gate_first=*/true);
+  at::Tensor y = clipped_product(halves, {.limit = limit, .alpha = alpha, .bias = bias});
   if (given(group_index)) {
     const std::int64_t axis = dim < 0 ? dim + x.dim() : dim;
     std::vector<std::int64_t> rows(x.sizes().begin(), x.sizes().begin() + axis);

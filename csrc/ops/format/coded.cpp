@@ -72,7 +72,11 @@ std::int64_t packed_axis(const at::Tensor& codes) {
 
 at::Tensor encoded(const char* op, const at::Tensor& values, Element element,
                    compute::Rounding rounding) {
-  const at::ScalarType dtype = carrier(element);
+  return encoded_in(op, values, element, rounding, carrier(element));
+}
+
+at::Tensor encoded_in(const char* op, const at::Tensor& values, Element element,
+                      compute::Rounding rounding, at::ScalarType dtype) {
   const std::int64_t packing = codes_per_item(element, dtype);
   const std::int64_t columns = values.dim() == 0 ? 1 : values.size(-1);
   TORCH_CHECK_VALUE(columns % packing == 0, op, ": expected a last axis divisible by ", packing,

@@ -22,6 +22,11 @@ namespace npu_sim::ops {
 [[nodiscard]] at::Tensor encoded(const char* op, const at::Tensor& values, compute::Element element,
                                  compute::Rounding rounding);
 
+// The same in another carrier: int4 fits uint8 by two as well as int32 by eight.
+[[nodiscard]] at::Tensor encoded_in(const char* op, const at::Tensor& values,
+                                    compute::Element element, compute::Rounding rounding,
+                                    at::ScalarType carrier);
+
 // The exact values of `codes` in fp32, the last axis longer where codes are packed. Axes may lie in
 // any order, so a transposed view of packed codes is unpacked along the axis of stride 1.
 [[nodiscard]] at::Tensor decoded(const at::Tensor& codes, compute::Element element);

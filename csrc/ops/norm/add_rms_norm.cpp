@@ -22,21 +22,6 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute
-struct Sum {
-  at::Tensor wide;    // what is normalised: not rounded between the sum and the norm
-  at::Tensor narrow;  // what is returned, in x1's dtype
-};
-
-Sum sum_of(const char* op, const at::Tensor& x1, const at::Tensor& x2, const at::Tensor& gamma) {
-  check_gamma(op, x1, gamma);
-  TORCH_CHECK_VALUE(x1.sizes() == x2.sizes(), op, ": expected x2 of ", x1.sizes(),
-                    ", the shape of x1, got ", x2.sizes());
-  TORCH_CHECK_TYPE(x1.scalar_type() == x2.scalar_type(), op, ": expected x2 of ", x1.scalar_type(),
-                   ", the dtype of x1, got ", x2.scalar_type());
-  const at::Tensor wide = widened(x1) + widened(x2);
-  return {.wide = wide, .narrow = wide.to(x1.scalar_type())};
-}
-
 std::tuple<at::Tensor, at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x1,
                                                             const at::Tensor& x2,
                                                             const at::Tensor& gamma,

@@ -41,20 +41,14 @@ std::tuple<at::Tensor, at::Tensor> gemma_rms_norm(const at::Tensor& input, const
   return {result.y.to(input.scalar_type()), result.rstd};
 }
 
-// With n = x rstd and g = dy gamma: dx = rstd (g - n mean(g n)), dgamma = sum over rows of dy n.
 std::tuple<at::Tensor, at::Tensor> rms_norm_backward(const at::Tensor& dy, const at::Tensor& input,
                                                      const at::Tensor& gamma,
                                                      const at::Tensor& rstd) {
   check_gamma("npu_rms_norm_backward", input, gamma);
   TORCH_CHECK_VALUE(dy.sizes() == input.sizes(), "npu_rms_norm_backward: expected dy of ",
                     input.sizes(), ", the shape of input, got ", dy.sizes());
-  const at::Tensor grad = widened(dy);
-  const at::Tensor normalized = widened(input) * rstd;
-  const at::Tensor scaled = grad * widened(gamma);
-  const at::Tensor mean = (scaled * normalized).mean(normalized_axes(input, gamma), true);
-  const at::Tensor dx = (scaled - normalized * mean) * rstd;
-  const at::Tensor dgamma = (grad * normalized).sum_to_size(gamma.sizes());
-  return {dx.to(input.scalar_type()), dgamma};  // the card leaves gamma's gradient in fp32
+  const RmsNormGrads grads = rms_norm_grads(dy, input, gamma, rstd);
+  return {grads.x.to(input.scalar_type()), grads.gamma};  // the card leaves gamma's in fp32
 }
 
 // --- registration
@@ -89,6 +83,27 @@ Normalized normalize_rms(const at::Tensor& input, const at::Tensor& gamma, doubl
   const at::Tensor mean = (input * input).mean(normalized_axes(input, gamma), true);
   const at::Tensor rstd = at::rsqrt(mean + epsilon);
   return {.y = input * rstd * gamma, .rstd = rstd};
+}
+
+// With n = x rstd and g = dy gamma: dx = rstd (g - n mean(g n)), dgamma = sum over rows of dy n.
+RmsNormGrads rms_norm_grads(const at::Tensor& dy, const at::Tensor& input, const at::Tensor& gamma,
+                            const at::Tensor& rstd) {
+  const at::Tensor grad = widened(dy);
+  const at::Tensor normalized = widened(input) * rstd;
+  const at::Tensor scaled = grad * widened(gamma);
+  const at::Tensor mean = (scaled * normalized).mean(normalized_axes(input, gamma), true);
+  return {.x = (scaled - normalized * mean) * rstd,
+          .gamma = (grad * normalized).sum_to_size(gamma.sizes())};
+}
+
+Sum sum_of(const char* op, const at::Tensor& x1, const at::Tensor& x2, const at::Tensor& gamma) {
+  check_gamma(op, x1, gamma);
+  TORCH_CHECK_VALUE(x1.sizes() == x2.sizes(), op, ": expected x2 of ", x1.sizes(),
+                    ", the shape of x1, got ", x2.sizes());
+  TORCH_CHECK_TYPE(x1.scalar_type() == x2.scalar_type(), op, ": expected x2 of ", x1.scalar_type(),
+                   ", the dtype of x1, got ", x2.scalar_type());
+  const at::Tensor wide = widened(x1) + widened(x2);
+  return {.wide = wide, .narrow = wide.to(x1.scalar_type())};
 }
 
 }  // namespace npu_sim::ops

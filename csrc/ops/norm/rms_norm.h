@@ -17,6 +17,26 @@ struct Normalized {
 [[nodiscard]] Normalized normalize_rms(const at::Tensor& input, const at::Tensor& gamma,
                                        double epsilon);
 
+struct RmsNormGrads {
+  at::Tensor x;
+  at::Tensor gamma;
+};
+
+// The gradients of input * rstd * gamma in the dtype they are computed in. `rstd` has the input's
+// axes before gamma's, then ones.
+[[nodiscard]] RmsNormGrads rms_norm_grads(const at::Tensor& dy, const at::Tensor& input,
+                                          const at::Tensor& gamma, const at::Tensor& rstd);
+
+struct Sum {
+  at::Tensor wide;    // what is normalised: not rounded between the sum and the norm
+  at::Tensor narrow;  // what is returned, in x1's dtype
+};
+
+// x1 + x2 of one shape and dtype, with the last axes of gamma. Raises ValueError or TypeError where
+// they are not.
+[[nodiscard]] Sum sum_of(const char* op, const at::Tensor& x1, const at::Tensor& x2,
+                         const at::Tensor& gamma);
+
 // The last axes of `input`, as many as `gamma` has.
 [[nodiscard]] std::vector<std::int64_t> normalized_axes(const at::Tensor& input,
                                                         const at::Tensor& gamma);

@@ -1,12 +1,11 @@
 // npu_dynamic_block_quant: one fp32 scale a rectangle of the last two axes.
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/amax.h>
-#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/core/Tensor.h>
 
 #include "aten/describe/registry.h"
 #include "ops/format/element_of.h"
 #include "ops/host_kernel.h"
 #include "ops/quant/quantized.h"
+#include "ops/quant/rectangles.h"
 #include "ops/quant/works.h"
 
 namespace npu_sim::ops {
@@ -19,36 +18,9 @@ constexpr const char* kOp = "npu_dynamic_block_quant";
 constexpr aten::Entry kEntries[] = {{"npu_dynamic_block_quant", quantized_blocks<7>}};
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
-// --- compute
-struct Block {
-  std::int64_t rows;
-  std::int64_t columns;
-};
-
-std::int64_t missing(std::int64_t size, std::int64_t block) {
-  return (block - size % block) % block;
-}
-
-// The largest magnitude of each block: [..., row blocks, column blocks].
-at::Tensor largest_magnitudes(const at::Tensor& values, const Block& block) {
-  const at::Tensor padded = at::constant_pad_nd(
-      values.abs(),
-      {0, missing(values.size(-1), block.columns), 0, missing(values.size(-2), block.rows)}, 0);
-  std::vector<std::int64_t> sizes(values.sizes().begin(), values.sizes().end() - 2);
-  sizes.insert(sizes.end(), {padded.size(-2) / block.rows, block.rows,
-                             padded.size(-1) / block.columns, block.columns});
-  return padded.view(sizes).amax({-3, -1});
-}
-
-at::Tensor spread(const at::Tensor& scale, const at::Tensor& values, const Block& block) {
-  return scale.repeat_interleave(block.rows, -2)
-      .narrow(-2, 0, values.size(-2))
-      .repeat_interleave(block.columns, -1)
-      .narrow(-1, 0, values.size(-1));
-}
-
 // --- op
-void check(const at::Tensor& x, double min_scale, c10::string_view round_mode, const Block& block) {
+void check(const at::Tensor& x, double min_scale, c10::string_view round_mode,
+           const Rectangle& block) {
   TORCH_CHECK_TYPE(x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16, kOp,
                    ": expected x of float16 or bfloat16, got ", x.scalar_type());
   TORCH_CHECK_VALUE(x.dim() == 2 || x.dim() == 3, kOp, ": expected x of 2 or 3 axes, got ",
@@ -64,7 +36,7 @@ void check(const at::Tensor& x, double min_scale, c10::string_view round_mode, c
 std::tuple<at::Tensor, at::Tensor> dynamic_block_quant(
     const at::Tensor& x, double min_scale, c10::string_view round_mode, std::int64_t dst_type,
     std::int64_t row_block_size, std::int64_t col_block_size, double dst_type_max) {
-  const Block block{.rows = row_block_size, .columns = col_block_size};
+  const Rectangle block{.rows = row_block_size, .columns = col_block_size};
   check(x, min_scale, round_mode, block);
   const Element element = require_element({.op = kOp, .argument = "dst_type"}, dst_type);
   TORCH_CHECK_VALUE(compute::bits(element) == 8, kOp,
@@ -77,7 +49,7 @@ std::tuple<at::Tensor, at::Tensor> dynamic_block_quant(
       .rounding = round_mode == "rint" ? compute::Rounding::kRint : compute::Rounding::kRound};
   const at::Tensor values = x.to(at::kFloat);
   const at::Tensor scale =
-      (largest_magnitudes(values, block) / largest_of(target)).clamp_min(min_scale);
+      bounded_scales(largest_magnitudes(values, block), largest_of(target), min_scale);
   return {codes_of(kOp, values, spread(scale, values, block), target), scale};
 }
 

@@ -26,14 +26,19 @@ std::tuple<at::Tensor, at::Tensor> dynamic_mx_quant(const at::Tensor& input, std
   constexpr const char* kOp = "npu_dynamic_mx_quant";
   constexpr std::int64_t kBlockUnit = 32;
   constexpr std::int64_t kLargestBlock = 1024;
+  const std::int64_t algorithm = scale_alg.value_or(0);
   MxTarget target =
-      mx_target(kOp, input, {round_mode, dst_type, scale_alg.value_or(0), dst_type_max});
-  TORCH_CHECK_NOT_IMPLEMENTED(max_low_bound == 0, kOp,
-                              ": max_low_bound is not built in torch_npu_sim yet; use 0");
-  TORCH_CHECK_VALUE(block_size > 0 && block_size <= kLargestBlock && block_size % kBlockUnit == 0,
-                    kOp, ": expected block_size of 32, 64, ... 1024, got ", block_size);
+      mx_target(kOp, input, {round_mode, dst_type, algorithm, dst_type_max, MxRanged::kE2m1});
+  TORCH_CHECK_VALUE(max_low_bound == 0 || (algorithm == 1 && max_low_bound > 0), kOp,
+                    ": expected max_low_bound of 0, or above 0 where scale_alg is 1, got ",
+                    max_low_bound, " and scale_alg ", algorithm);
+  const std::int64_t largest_block = algorithm == 2 ? kBlockUnit : kLargestBlock;
+  TORCH_CHECK_VALUE(
+      block_size > 0 && block_size <= largest_block && block_size % kBlockUnit == 0, kOp,
+      ": expected block_size of 32, 64, ... 1024 (32 where scale_alg is 2), got ", block_size);
   target.axis = axis;
   target.block = block_size;
+  target.low_bound = max_low_bound;
   const Quantized result = mx_quantize(kOp, input, target);
   return {result.codes, result.scale};
 }
@@ -44,8 +49,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> dynamic_mx_quant_dual
   constexpr const char* kOp = "npu_dynamic_mx_quant_with_dual_axis";
   TORCH_CHECK_VALUE(input.dim() >= 2, kOp, ": expected input of two axes or more, got ",
                     input.sizes());
-  MxTarget target =
-      mx_target(kOp, input, {round_mode, dst_type, scale_alg, dst_type_max.value_or(0)});
+  MxTarget target = mx_target(
+      kOp, input, {round_mode, dst_type, scale_alg, dst_type_max.value_or(0), MxRanged::kE2m1});
   const Quantized last = mx_quantize(kOp, input, target);
   target.axis = -2;
   const Quantized before = mx_quantize(kOp, input, target);

@@ -3,10 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/amax.h>
 #include <ATen/ops/amin.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/searchsorted.h>
 #include <ATen/ops/where.h>
 
 #include "aten/describe/registry.h"
@@ -15,6 +11,7 @@
 #include "ops/host_kernel.h"
 #include "ops/optional_tensor.h"
 #include "ops/precision.h"
+#include "ops/quant/groups.h"
 #include "ops/quant/quantized.h"
 #include "ops/quant/works.h"
 
@@ -31,19 +28,6 @@ constexpr aten::Entry kEntries[] = {
 [[maybe_unused]] const bool kDescribed = aten::add_entries(kEntries);
 
 // --- compute
-// Row r takes the vector of the first group whose (cumulative) end lies behind r; rows behind all
-// groups stay as they are.
-at::Tensor smoothed_by_group(const at::Tensor& values, const at::Tensor& smooth,
-                             const at::Tensor& ends) {
-  const at::Tensor rows = values.reshape({-1, values.size(-1)});
-  const at::Tensor last = std::get<0>(ends.to(at::kLong).cummax(0));
-  const at::Tensor row = at::arange(rows.size(0), last.options());
-  const at::Tensor group = at::searchsorted(last, row, /*out_int32=*/false, /*right=*/true);
-  const at::Tensor vectors =
-      at::cat({widened(smooth), at::ones({1, smooth.size(1)}, values.options())});
-  return (rows * vectors.index_select(0, group)).view(values.sizes());
-}
-
 struct Arguments {
   const char* op;
   const at::Tensor& input;
@@ -64,6 +48,16 @@ void check_groups(const Arguments& arguments) {
                     " and ", ends.sizes());
 }
 
+// Rows behind all groups stay as they are.
+at::Tensor smoothed_by_group(const at::Tensor& values, const Arguments& arguments) {
+  check_groups(arguments);
+  const at::Tensor& smooth = *arguments.smooth_scales;
+  const at::Tensor rows = values.reshape({-1, values.size(-1)});
+  const RowGroups groups = row_groups({.op = arguments.op, .argument = "group_index"},
+                                      *arguments.group_index, GroupList::kEnds, rows.size(0));
+  return (rows * by_row(widened(smooth), groups, rows.size(0), 1)).view(values.sizes());
+}
+
 // The input in fp32, multiplied by its smooth scales.
 at::Tensor smoothed(const Arguments& arguments) {
   const at::Tensor values = arguments.input.to(at::kFloat);
@@ -73,10 +67,7 @@ at::Tensor smoothed(const Arguments& arguments) {
   const at::Tensor& smooth = *arguments.smooth_scales;
   TORCH_CHECK_TYPE(smooth.is_floating_point(), arguments.op,
                    ": expected floating smooth_scales, got ", smooth.scalar_type());
-  if (given(arguments.group_index)) {
-    check_groups(arguments);
-    return values.is_meta() ? values : smoothed_by_group(values, smooth, *arguments.group_index);
-  }
+  if (given(arguments.group_index)) return smoothed_by_group(values, arguments);
   // A channel's scale is taken over tokens, so there a factor belongs to a token.
   const bool by_channel = arguments.quant_mode == "perchannel";
   const std::int64_t expected = values.size(by_channel ? -2 : -1);

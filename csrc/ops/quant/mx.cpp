@@ -33,14 +33,20 @@ float largest_magnitude(std::span<const float> values) {
   return most;
 }
 
+float largest_of(const MxTarget& target) {
+  return target.largest == 0 ? compute::largest(target.element)
+                             : static_cast<float>(target.largest);
+}
+
 std::uint8_t scale_code(float most, const MxTarget& target) {
   if (!std::isfinite(most)) return compute::kE8m0Nan;
+  most = std::max(most, static_cast<float>(target.low_bound));
   if (most == 0) return 0;
   if (target.scale == MxScale::kFloor) {
     return compute::e8m0_of_exponent(std::ilogb(most) - compute::largest_exponent(target.element));
   }
   int exponent = 0;
-  const float mantissa = std::frexp(most / compute::largest(target.element), &exponent);
+  const float mantissa = std::frexp(most / largest_of(target), &exponent);
   return compute::e8m0_of_exponent(mantissa == 0.5F ? exponent - 1 : exponent);
 }
 
@@ -88,6 +94,30 @@ Quantized mx_quantize(const char* op, const at::Tensor& values, const MxTarget& 
       encoded(op, rows.movedim(-1, axis).contiguous(), target.element, target.rounding);
   const at::Tensor pairs = scales.unflatten(-1, {sizes.back() / kPair, kPair});
   return {.codes = codes, .scale = pairs.movedim(-2, axis).contiguous()};
+}
+
+Quantized mx_quantize_groups(const char* op, const at::Tensor& values, const MxTarget& target,
+                             const RowGroups& groups, MxGroupScales places) {
+  MxTarget by_rows = target;
+  by_rows.axis = 0;
+  const std::int64_t pair = target.block * kPair;
+  const at::Tensor none = mx_quantize(op, values.narrow(0, 0, 0), by_rows).codes;
+  at::Tensor codes = at::zeros({values.size(0), none.size(1)}, none.options());
+  at::Tensor scales = at::zeros({values.size(0) / pair + groups.count, values.size(1), kPair},
+                                values.options().dtype(at::kByte));
+  if (values.is_meta()) return {.codes = codes, .scale = scales};
+  std::int64_t dense = 0;
+  for (std::int64_t group = 0; group < groups.count; ++group) {
+    const std::int64_t begin = groups.begin(group);
+    const std::int64_t rows = groups.rows(group);
+    if (rows == 0) continue;
+    const Quantized part = mx_quantize(op, values.narrow(0, begin, rows), by_rows);
+    const std::int64_t first = places == MxGroupScales::kDense ? dense : begin / pair + group;
+    codes.narrow(0, begin, rows).copy_(part.codes);
+    scales.narrow(0, first, part.scale.size(0)).copy_(part.scale);
+    dense += part.scale.size(0);
+  }
+  return {.codes = codes, .scale = scales};
 }
 
 }  // namespace npu_sim::ops

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "compute/format/element.h"
+#include "ops/quant/groups.h"
 #include "ops/quant/quantized.h"
 
 namespace npu_sim::ops {
@@ -25,7 +26,12 @@ struct MxTarget {
   std::int64_t block = 32;
   MxScale scale = MxScale::kFloor;
   compute::Rounding rounding = compute::Rounding::kRint;
+  double largest = 0;    // of kCeil: what max is divided by; 0: the element's largest
+  double low_bound = 0;  // a block's max is at least this
 };
+
+// Which formats an operator knows scale_alg 2 for.
+enum class MxRanged : std::uint8_t { kNone, kE2m1, kFp4 };
 
 // The arguments as torch_npu's operators have them.
 struct MxOptions {
@@ -33,11 +39,12 @@ struct MxOptions {
   std::int64_t dst_type;
   std::int64_t scale_alg = 0;
   double dst_type_max = 0;
+  MxRanged ranged = MxRanged::kNone;
 };
 
 // What they ask for, in blocks of 32 along the last axis. Raises TypeError unless `input` is
-// float16 or bfloat16, ValueError for options that the card refuses, NotImplementedError for
-// scale_alg 2.
+// float16 or bfloat16, ValueError for options that the card refuses.
+// scale_alg 2 (fp4) is 1 with dst_type_max in the place of the element's largest value.
 [[nodiscard]] MxTarget mx_target(const char* op, const at::Tensor& input, const MxOptions& options);
 
 // Codes of `values` and E8M0 codes of the scales in uint8: the axis holds ceil(ceil(n / block) / 2)
@@ -46,5 +53,18 @@ struct MxOptions {
 // Raises IndexError, as by `op`, for an axis that `values` does not have.
 [[nodiscard]] Quantized mx_quantize(const char* op, const at::Tensor& values,
                                     const MxTarget& target);
+
+// Where the scales of a group of rows begin, in pairs of blocks.
+enum class MxGroupScales : std::uint8_t {
+  kByRow,  // at begin / (2 block) + group: room for every way to divide the rows
+  kDense,  // behind those of the group before
+};
+
+// The same along the axis before the last of `values` [rows, columns], where blocks start anew with
+// each group of rows: scales [rows / (2 block) + groups, columns, 2]. Rows of no group, and places
+// of no block, are 0.
+[[nodiscard]] Quantized mx_quantize_groups(const char* op, const at::Tensor& values,
+                                           const MxTarget& target, const RowGroups& groups,
+                                           MxGroupScales places);
 
 }  // namespace npu_sim::ops

@@ -19,17 +19,39 @@ Rounding rounding_for(const char* op, Element element, c10::string_view mode) {
   return mode == "floor" ? Rounding::kFloor : Rounding::kRound;
 }
 
+// The values of dst_type_max that scale_alg 2 knows: up to twice the element's largest.
+void check_range(const char* op, Element element, const MxOptions& options) {
+  const double least = compute::largest(element);
+  TORCH_CHECK_VALUE(options.dst_type_max == 0 ||
+                        (options.dst_type_max >= least && options.dst_type_max <= 2 * least),
+                    op, ": expected dst_type_max of 0, or of ", least, " to ", 2 * least, ", got ",
+                    options.dst_type_max);
+}
+
+// The algorithm that `element` knows beside 0; 0 where there is none.
+std::int64_t other_algorithm(Element element, MxRanged ranged) {
+  if (element == Element::kE4m3 || element == Element::kE5m2) return 1;
+  const bool known =
+      ranged == MxRanged::kFp4 || (ranged == MxRanged::kE2m1 && element == Element::kE2m1);
+  return known ? 2 : 0;
+}
+
 MxScale scale_for(const char* op, Element element, const MxOptions& options) {
-  TORCH_CHECK_VALUE(options.scale_alg >= 0 && options.scale_alg <= 2, op,
-                    ": expected scale_alg 0, 1 or 2, got ", options.scale_alg);
-  const bool fp8 = element == Element::kE4m3 || element == Element::kE5m2;
-  TORCH_CHECK_NOT_IMPLEMENTED(options.scale_alg != 2, op,
-                              ": scale_alg 2 is not built in torch_npu_sim yet; use 0");
-  TORCH_CHECK_VALUE(options.scale_alg == 0 || fp8, op,
-                    ": expected scale_alg 0 or 2 with a dst_type of fp4, got ", options.scale_alg);
-  TORCH_CHECK_VALUE(options.dst_type_max == 0, op,
-                    ": expected dst_type_max 0 unless scale_alg is 2, got ", options.dst_type_max);
-  return options.scale_alg == 1 ? MxScale::kCeil : MxScale::kFloor;
+  const std::int64_t other = other_algorithm(element, options.ranged);
+  TORCH_CHECK_VALUE(options.scale_alg == 0 || options.scale_alg == other, op,
+                    ": expected scale_alg 0",
+                    other == 0   ? ""
+                    : other == 1 ? " or 1"
+                                 : " or 2",
+                    " with this dst_type, got ", options.scale_alg);
+  if (options.scale_alg == 2) {
+    check_range(op, element, options);
+  } else {
+    TORCH_CHECK_VALUE(options.dst_type_max == 0, op,
+                      ": expected dst_type_max 0 unless scale_alg is 2, got ",
+                      options.dst_type_max);
+  }
+  return options.scale_alg == 0 ? MxScale::kFloor : MxScale::kCeil;
 }
 
 }  // namespace
@@ -43,7 +65,8 @@ MxTarget mx_target(const char* op, const at::Tensor& input, const MxOptions& opt
   TORCH_CHECK_VALUE(mx, op, ": expected dst_type of fp8 or fp4, got ", options.dst_type);
   return {.element = element,
           .scale = scale_for(op, element, options),
-          .rounding = rounding_for(op, element, options.round_mode)};
+          .rounding = rounding_for(op, element, options.round_mode),
+          .largest = options.dst_type_max};
 }
 
 }  // namespace npu_sim::ops

@@ -22,6 +22,7 @@ struct Target {
   compute::Element element = compute::Element::kInt8;
   double largest = 0;
   compute::Rounding rounding = compute::Rounding::kRint;
+  at::ScalarType carrier = at::ScalarType::Undefined;  // of the codes; Undefined: the usual one
 };
 
 // How casts of the card round: ties to even; away from zero for HiFloat8, whose cast knows no
@@ -32,6 +33,14 @@ struct Target {
 }
 
 [[nodiscard]] double largest_of(const Target& target);
+
+// The rounding that `mode` names. Raises ValueError, as by `op`, unless the card's cast to
+// `element` knows it: rint, but round or hybrid for HiFloat8 (taken as round).
+[[nodiscard]] compute::Rounding static_rounding(const char* op, compute::Element element,
+                                                c10::string_view mode);
+
+// Codes of `values` (fp32) as they are, in the carrier of the target.
+[[nodiscard]] at::Tensor coded_to(const char* op, const at::Tensor& values, const Target& target);
 
 // One scale a row of the last axis: scale = max |values| / largest in fp32, of the leading axes;
 // codes = values / scale. Rows of zeros have scale 0 and codes of zero.

@@ -2,7 +2,8 @@
 // bear out (torch_npu_sim/works/quant.py).
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 
 #include "aten/describe/vector_describers.h"
 
@@ -34,5 +35,25 @@ model::Work quantized_blocks(const aten::Call& call) {
                            .linear_ops = linear,
                            .special_ops = special};
 }
+
+// Which argument lists groups of rows, and whether it counts them.
+struct GroupsAt {
+  std::size_t list = 0;
+  bool counts = false;
+};
+
+// Rows (all axes but the last as one) of argument 0 that the groups cover; all of them where no
+// list is given or its values are not there.
+[[nodiscard]] std::int64_t covered_rows(const aten::Call& call, const GroupsAt& groups);
+
+struct GatedCost {
+  int linear = 0;  // instructions an element of the gated product
+  int special = 0;
+  bool rows = false;  // swept twice, for a scale a row
+};
+
+// A gated activation of argument 0, half as many elements, and its quantisation, over `rows` rows.
+[[nodiscard]] model::Work gated_work(const aten::Call& call, std::int64_t rows,
+                                     const GatedCost& cost);
 
 }  // namespace npu_sim::ops

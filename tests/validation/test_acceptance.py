@@ -54,6 +54,8 @@ GOALS: dict[str, tuple[Selection, Measure, float]] = {
     "H100 attention": (single("h100", "attention", "mla"), MEDIAN, 0.20),
     "H800 gemm": (single("h800", "gemm"), MEDIAN, 0.20),
 }
+
+
 @pytest.fixture(scope="module")
 def results() -> list[Result]:
     """Every shipped row, simulated once."""

@@ -22,10 +22,10 @@ struct GemmShape {
   Format b = Format::kBf16;
   Format cube = Format::kBf16;  // what the cube multiplies; narrower operands are widened to it
   Format out = Format::kBf16;
-  bool b_shared = false;    // one right operand for the whole batch
-  bool unaligned = false;   // rows in memory that are no multiple of 32 bytes
-  double a_share = 1;       // of the left operand's elements that move: a convolution unfolds in L1
-  GroupSizes groups{};      // grouped: rows of each, m is their sum
+  bool b_shared = false;   // one right operand for the whole batch
+  bool unaligned = false;  // rows in memory that are no multiple of 32 bytes
+  double a_share = 1;      // of the left operand's elements that move: a convolution unfolds in L1
+  GroupSizes groups{};     // grouped: rows of each, m is their sum
 };
 
 // Rows of tiles of `side` rows that one product's results take, groups apart.
@@ -66,7 +66,8 @@ struct GemmPlan {
   [[nodiscard]] double seconds(const ChipSpec& chip) const;
 };
 
-// What `tile` makes of `shape`, whose results are `rows` rows of tiles; tile_rows() of it unless told.
+// What `tile` makes of `shape`, whose results are `rows` rows of tiles; tile_rows() of it unless
+// told.
 [[nodiscard]] GemmPlan plan_tile(const GemmShape& shape, const Tile& tile, double rows,
                                  const ChipSpec& chip);
 [[nodiscard]] GemmPlan plan_tile(const GemmShape& shape, const Tile& tile, const ChipSpec& chip);

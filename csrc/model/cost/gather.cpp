@@ -38,8 +38,7 @@ double transaction_bytes(const GatherWork& work, const ChipSpec& chip) {
   const double span = choices > 0 ? choices * number(work.run) * item : table;
   const double evicted = span > 0 ? 1 - std::min(1.0, cache / span) : 1;
   const double together = std::clamp(number(work.run), 1.0, transaction / std::max(item, 1.0));
-  const double lines =
-      choices > 0 ? choices * (1 - std::pow(1 - 1 / choices, together)) : together;
+  const double lines = choices > 0 ? choices * (1 - std::pow(1 - 1 / choices, together)) : together;
   return std::max(apart * evicted * lines / together, std::min(apart, table));
 }
 

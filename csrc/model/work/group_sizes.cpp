@@ -24,7 +24,8 @@ GroupSizes::GroupSizes(std::vector<std::int64_t> rows) : GroupSizes(counted(std:
 GroupSizes GroupSizes::even(std::int64_t groups, std::int64_t rows) {
   if (groups <= 0 || rows <= 0) return {};
   const std::int64_t longer = rows % groups;
-  return GroupSizes(std::array{Alike{rows / groups + 1, longer}, Alike{rows / groups, groups - longer}});
+  return GroupSizes(
+      std::array{Alike{rows / groups + 1, longer}, Alike{rows / groups, groups - longer}});
 }
 
 GroupSizes::GroupSizes(std::span<const Alike> alike) {

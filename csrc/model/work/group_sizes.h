@@ -17,10 +17,11 @@ struct Alike {
   bool operator==(const Alike&) const = default;
 };
 
-// An immutable bag of sizes, cheap to copy. Groups without rows are left out, for they cost nothing.
+// An immutable bag of sizes, cheap to copy. Groups without rows are left out, for they cost
+// nothing.
 class GroupSizes {
  public:
-  GroupSizes() = default;  // no rows
+  GroupSizes() = default;                               // no rows
   explicit GroupSizes(std::vector<std::int64_t> rows);  // of every group, in any order
 
   // `rows` spread over `groups` as evenly as whole rows allow.

@@ -80,8 +80,8 @@ struct Shape {
            text(work.format) + (work.causal ? " causal" : "") + (work.backward ? " backward" : "");
   }
   std::string operator()(const GroupedMatmulWork& work) const {
-    return text(work.rows.groups()) + " groups, " + product(work.rows.rows(), work.k, work.n) + " " +
-           formats(work.a, work.b, work.out);
+    return text(work.rows.groups()) + " groups, " + product(work.rows.rows(), work.k, work.n) +
+           " " + formats(work.a, work.b, work.out);
   }
   std::string operator()(const ConvolutionWork& work) const {
     constexpr std::array<const char*, 3> kPasses = {"", " input grad", " weight grad"};

@@ -114,8 +114,7 @@ model::Work infer_work(const aten::Call& call, const InferPlaces& places) {
   const std::int64_t width = on.query.size(3);
   work.q_heads = on.heads;
   work.kv_heads = on.kv_heads;
-  const std::int64_t rope_width =
-      rope.defined() ? heads_first(rope, on.axes, on.heads).size(3) : 0;
+  const std::int64_t rope_width = rope.defined() ? heads_first(rope, on.axes, on.heads).size(3) : 0;
   work.qk_dim = width + rope_width;
   work.v_dim = aten::ratio(call.result().numel(), on.query.numel() / width);
   work.format = format_in(call, places);

@@ -74,10 +74,10 @@ TEST(Preset, EveryNumberIsInItsFieldsRange) {
 // A peak of 0: the chip lacks the format; a choice or a cost of 0: it does not have it.
 bool may_be_zero(const std::string& name) {
   const std::vector<std::string> names = {
-      "cube_fp8_flop_per_s",  "cube_fp4_flop_per_s", "splits_tail",    "splits_grid",
-      "packs_query_rows",     "exchanges_directly",  "stage_exposure", "block_latency_ns",
-      "cube_start_ns",        "mix_start_ns",        "mask_start_ns",  "mad_cycles",
-      "l0_load_cycles",       "fixpipe_cycles",      "unit_flag_mads", "pass_restart",
+      "cube_fp8_flop_per_s",   "cube_fp4_flop_per_s",    "splits_tail",    "splits_grid",
+      "packs_query_rows",      "exchanges_directly",     "stage_exposure", "block_latency_ns",
+      "cube_start_ns",         "mix_start_ns",           "mask_start_ns",  "mad_cycles",
+      "l0_load_cycles",        "fixpipe_cycles",         "unit_flag_mads", "pass_restart",
       "vector_odd_row_cycles", "vector_data_cache_bytes"};
   return std::ranges::find(names, name) != names.end();
 }

@@ -49,7 +49,8 @@ inline std::vector<Work> sample_works() {
                     .kv_len = 1024,
                     .qk_dim = 128,
                     .v_dim = 128},
-      GroupedMatmulWork{.rows = GroupSizes({900, 512, 0, 700, 511, 1, 900, 572}), .n = 2048, .k = 1024},
+      GroupedMatmulWork{
+          .rows = GroupSizes({900, 512, 0, 700, 511, 1, 900, 572}), .n = 2048, .k = 1024},
       ConvolutionWork{.batch = 4,
                       .in_channels = 64,
                       .out_channels = 128,

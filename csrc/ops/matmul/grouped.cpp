@@ -44,8 +44,8 @@ GroupedProduct product_of(const aten::Call& call, at::TensorList xs, at::TensorL
 }
 
 // Each x is a group of its own.
-Spans spans_of_tensors(at::TensorList xs) {
-  Spans spans;
+GroupSpans spans_of_tensors(at::TensorList xs) {
+  GroupSpans spans;
   for (const at::Tensor& x : xs) {
     spans.push_back({.group = static_cast<std::int64_t>(spans.size()),
                      .size = aten::ratio(x.numel(), aten::size_along(x, -1))});
@@ -140,7 +140,7 @@ std::vector<at::Tensor> split_rows(const Grouped& call, const GroupedOperands& o
     static_cast<void>(product(call, operands, x, {.size = m}));  // checks the operands
     return {at::empty(shape, call.options())};
   }
-  const Spans spans = checked_spans({kOp, *call.list, call.list_type}, operands.groups(), m);
+  const GroupSpans spans = checked_spans({kOp, *call.list, call.list_type}, operands.groups(), m);
   const auto of_span = [&](const Span& span) {
     return product(call, operands, narrowed(x, 0, span), span);
   };

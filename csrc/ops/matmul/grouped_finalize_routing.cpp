@@ -97,7 +97,7 @@ void check_bias(const MaybeTensor& bias, const GroupedSizes& sizes) {
 
 // --- compute
 // Rows of `product` that belong to a group, times their logits, added to the rows they go to.
-at::Tensor combined(const at::Tensor& product, const Routing& routing, const Spans& spans) {
+at::Tensor combined(const at::Tensor& product, const Routing& routing, const GroupSpans& spans) {
   at::Tensor y = at::zeros({routing.output_rows, product.size(1)}, product.options());
   if (given(routing.shared_input)) {
     y.narrow(0, routing.shared_input_offset, routing.shared_input->size(0))
@@ -139,7 +139,7 @@ at::Tensor finalized(const FinalizeArguments& call, const Routing& routing) {
   if (!list.has_value()) {
     return at::empty({routing.output_rows, sizes.n}, call.x.codes.options().dtype(at::kFloat));
   }
-  const Spans spans = checked_spans({kOp, *list, call.list_type}, sizes.groups, sizes.m);
+  const GroupSpans spans = checked_spans({kOp, *list, call.list_type}, sizes.groups, sizes.m);
   const at::Tensor bias = given(call.bias) ? *call.bias : at::Tensor{};
   return combined(product_by_rows({call.x, call.weight, scales, bias}, spans), routing, spans);
 }

@@ -52,13 +52,6 @@ ScaleArgument only_of(ArgumentName name, const Tensors& list, std::optional<std:
   return {.name = name, .tensor = tensor, .mx = holds_e8m0(tensor, dtype)};
 }
 
-Scales scales_of_runs(const at::Tensor& columns, std::int64_t run) {
-  Scales scales;
-  scales.b = columns;
-  scales.group = run;
-  return scales;
-}
-
 // Elements of K that share one of `groups` scales.
 std::int64_t run_of(ArgumentName name, std::int64_t k, std::int64_t groups) {
   TORCH_CHECK_VALUE(groups > 0 && k % groups == 0, name.op, ": expected ", name.argument,
@@ -122,7 +115,7 @@ Coded Matrices::of(std::int64_t group) const {
   return {.codes = all_[0].codes.select(0, group), .element = all_[0].element};
 }
 
-at::Tensor product_by_rows(const ScaledRows& operands, const Spans& spans) {
+at::Tensor product_by_rows(const RowProduct& operands, const GroupSpans& spans) {
   const at::Tensor& x = operands.x.codes;
   return by_rows(spans, {x.size(0), operands.weight.size(-1)}, x.options().dtype(at::kFloat),
                  [&](const Span& span) {
@@ -335,7 +328,7 @@ at::Tensor GroupedOperands::refined(const Coded& rows, const Span& span) const {
                     "] a group, got ", fine.sizes());
   const std::int64_t run =
       run_of({op(), "antiquant_scale"}, numbers_along(weight, -2), fine.size(0));
-  at::Tensor y = scaled_product(rows, weight, scales_of_runs(fine, run));
+  at::Tensor y = scaled_product(rows, weight, {.b = fine, .group = run});
   const Scales outer = scales_.of(span);
   if (outer.b.defined()) y = y.mul_(outer.b);
   if (outer.a.defined()) y = y.mul_(outer.a);
@@ -354,7 +347,7 @@ at::Tensor GroupedOperands::shifted(const Coded& rows, const Span& span) const {
   constexpr double kShift = 8;
   const at::Tensor left_out = antiquantised(weight, scale, {}, run).sum(0) * kShift;
   const at::Tensor bias = widened(of_group(arguments_.bias, span.group)) - left_out;
-  const at::Tensor y = scaled_product(rows, weight, scales_of_runs(scale, run)) + bias;
+  const at::Tensor y = scaled_product(rows, weight, {.b = scale, .group = run}) + bias;
   const Scales tokens = scales_.of(span);
   return tokens.a.defined() ? y * tokens.a : y;
 }

@@ -67,13 +67,13 @@ class Matrices {
 
 // Rows of x by the matrices of their groups in fp32, [m, n]; `bias` (undefined: none) is [groups,
 // n] of floats.
-struct ScaledRows {
+struct RowProduct {
   const Coded& x;
   const Matrices& weight;
   const RowGroupScales& scales;
   at::Tensor bias = {};
 };
-[[nodiscard]] at::Tensor product_by_rows(const ScaledRows& operands, const Spans& spans);
+[[nodiscard]] at::Tensor product_by_rows(const RowProduct& operands, const GroupSpans& spans);
 
 // The tensors of a call.
 struct GroupedArguments {

@@ -1,11 +1,10 @@
 #include "ops/matmul/grouped_scales.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/bitwise_and.h>
-#include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 
 #include "ops/format/coded.h"
+#include "ops/matmul/packed_scale.h"
 
 namespace npu_sim::ops {
 namespace {
@@ -17,7 +16,7 @@ bool has_sizes(const at::Tensor& tensor, at::IntArrayRef sizes) { return tensor.
 void check_float(const ScaleArgument& scale) {
   const at::ScalarType dtype = scale.tensor.scalar_type();
   TORCH_CHECK_TYPE(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf ||
-                       dtype == at::kLong || dtype == at::kUInt64,
+                       is_packed(scale.tensor),
                    scale.name.op, ": expected ", scale.name.argument,
                    " of float32, bfloat16, int64 (packed) or float8_e8m0fnu, got ", dtype);
 }
@@ -137,18 +136,11 @@ bool holds_e8m0(const at::Tensor& scale, std::optional<std::int64_t> dtype) {
 }
 
 at::Tensor unpacked_scale(const at::Tensor& scale) {
-  if (c10::elementSize(scale.scalar_type()) != 8) return scale.to(at::kFloat);
-  if (scale.is_meta()) return at::empty(scale.sizes(), scale.options().dtype(at::kFloat));
-  constexpr std::int64_t kUpper19Bits = 0xFFFFE000;
-  const at::Tensor words = scale.contiguous().view(at::kLong).bitwise_and(kUpper19Bits);
-  // The low halves: the first of each pair of 32-bit words.
-  return words.view(at::kInt).slice(-1, 0, std::nullopt, 2).contiguous().view(at::kFloat);
+  return is_packed(scale) ? factors_of(scale) : scale.to(at::kFloat);
 }
 
 Scales RowGroupScales::of(const Span& span) const {
-  Scales scales;
-  scales.group = group;
-  scales.powers_of_two = mx;
+  Scales scales{.group = group, .powers_of_two = mx};
   if (a.defined()) {
     scales.a = a_by_row ? a.narrow(0, span.first, span.size) : a.narrow(0, span.group, 1);
   }
@@ -177,9 +169,7 @@ RowGroupScales row_group_scales(const ScaleArgument& a, const ScaleArgument& b,
 }
 
 Scales KGroupScales::of(const Span& span) const {
-  Scales scales;
-  scales.group = group;
-  scales.powers_of_two = mx;
+  Scales scales{.group = group, .powers_of_two = mx};
   if (mx) {
     const at::Tensor rows = runs_of(a, span, 2 * kMxGroup).transpose(0, 1);
     const at::Tensor columns = runs_of(b, span, 2 * kMxGroup);

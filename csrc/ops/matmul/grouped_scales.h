@@ -29,8 +29,7 @@ struct ScaleArgument {
 // Whether a scale's bytes are E8M0: by its own dtype, or as its dtype argument says.
 [[nodiscard]] bool holds_e8m0(const at::Tensor& scale, std::optional<std::int64_t> dtype);
 
-// A scale that lies in 64 bits, as npu_trans_quant_param packs it: fp32 in the low half, of which
-// the card reads the upper 19 bits. Others come back in fp32.
+// A scale in fp32, also where it is packed into 64 bits.
 [[nodiscard]] at::Tensor unpacked_scale(const at::Tensor& scale);
 
 struct GroupedSizes {

@@ -27,7 +27,7 @@ struct Described {
   Coded x;
   Matrices weight;
   std::int64_t rows = 0;  // that belong to a group
-  std::optional<Spans> spans = std::nullopt;
+  std::optional<GroupSpans> spans = std::nullopt;
 };
 
 Described described(const aten::Call& call) {
@@ -164,7 +164,7 @@ at::Tensor product(const SwigluCall& call, const Coded& x, const Matrices& weigh
   if (!list.has_value()) {
     return at::empty({sizes.m, sizes.n}, x.codes.options().dtype(at::kFloat));
   }
-  const Spans spans = checked_spans({kOp, *list, call.list_type}, sizes.groups, sizes.m);
+  const GroupSpans spans = checked_spans({kOp, *list, call.list_type}, sizes.groups, sizes.m);
   return product_by_rows({x, weight, scales, {}}, spans);
 }
 

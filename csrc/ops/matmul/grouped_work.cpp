@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <utility>
 
 #include "aten/describe/operands.h"
 
@@ -13,17 +12,18 @@ model::GroupedMatmulWork of_formats(const GroupedProduct& product) {
   return {.n = product.n, .k = product.k, .a = product.a, .b = product.b, .out = product.out};
 }
 
+Integers sizes_of(const GroupSpans& spans) {
+  Integers sizes;
+  for (const Span& span : spans) sizes.push_back(span.size);
+  return sizes;
+}
+
 }  // namespace
 
 model::Work work_by_rows(const GroupedProduct& product) {
   model::GroupedMatmulWork work = of_formats(product);
-  if (!product.spans.has_value()) {
-    work.rows = model::GroupSizes::even(product.groups, product.rows);
-    return work;
-  }
-  Integers rows;
-  for (const Span& span : *product.spans) rows.push_back(span.size);
-  work.rows = model::GroupSizes(std::move(rows));
+  work.rows = product.spans.has_value() ? model::GroupSizes(sizes_of(*product.spans))
+                                        : model::GroupSizes::even(product.groups, product.rows);
   if (work.rows.empty()) return model::NoWork{};
   return work;
 }
@@ -31,15 +31,14 @@ model::Work work_by_rows(const GroupedProduct& product) {
 model::Work work_by_k(const GroupedProduct& product) {
   model::GroupedMatmulWork work = of_formats(product);
   std::int64_t groups = product.groups;
-  std::int64_t k = product.k;
   if (product.spans.has_value()) {
-    groups = std::ranges::count_if(*product.spans, [](const Span& span) { return span.size > 0; });
-    k = std::accumulate(product.spans->begin(), product.spans->end(), std::int64_t{0},
-                        [](std::int64_t sum, const Span& span) { return sum + span.size; });
+    const Integers sizes = sizes_of(*product.spans);
+    groups = std::ranges::count_if(sizes, [](std::int64_t size) { return size > 0; });
+    work.k = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
   }
-  if (groups == 0) return model::NoWork{};
-  work.k = aten::ratio(k, groups);
+  work.k = aten::ratio(work.k, groups);
   work.rows = model::GroupSizes::even(groups, groups * product.rows);
+  if (work.rows.empty()) return model::NoWork{};
   return work;
 }
 

@@ -23,7 +23,7 @@ struct GroupedProduct {
   base::Format a = base::Format::kBf16;
   base::Format b = base::Format::kBf16;
   base::Format out = base::Format::kBf16;
-  std::optional<Spans> spans =
+  std::optional<GroupSpans> spans =
       std::nullopt;  // nullopt where the sizes are not known (tracing): even ones
 };
 

@@ -8,8 +8,8 @@
 namespace npu_sim::ops {
 namespace {
 
-Spans spans_of_pairs(const Integers& list) {
-  Spans spans;
+GroupSpans spans_of_pairs(const Integers& list) {
+  GroupSpans spans;
   std::int64_t first = 0;
   for (std::size_t pair = 0; pair + 1 < list.size(); pair += 2) {
     const std::int64_t size = list[pair + 1];
@@ -47,9 +47,9 @@ void check_length(const SpanList& list, std::int64_t groups) {
 
 }  // namespace
 
-Spans spans_of(const Integers& list, std::int64_t type) {
+GroupSpans spans_of(const Integers& list, std::int64_t type) {
   if (type == kPairs) return spans_of_pairs(list);
-  Spans spans;
+  GroupSpans spans;
   std::int64_t first = 0;
   for (std::size_t group = 0; group < list.size(); ++group) {
     const std::int64_t size = type == kCounts ? list[group] : list[group] - first;
@@ -59,9 +59,9 @@ Spans spans_of(const Integers& list, std::int64_t type) {
   return spans;
 }
 
-Spans checked_spans(const SpanList& list, std::int64_t groups, std::int64_t extent) {
+GroupSpans checked_spans(const SpanList& list, std::int64_t groups, std::int64_t extent) {
   check_length(list, groups);
-  Spans spans = spans_of(list.values, list.type);
+  GroupSpans spans = spans_of(list.values, list.type);
   std::int64_t rows = 0;
   for (const Span& span : spans) {
     TORCH_CHECK_VALUE(span.group >= 0 && span.group < groups, list.op,
@@ -88,7 +88,7 @@ void check_list_type(const char* op, std::int64_t type, std::int64_t count) {
                     "1 (counts)", count > 2 ? " or 2 (pairs)" : "", ", got ", type);
 }
 
-at::Tensor by_rows(const Spans& spans, at::IntArrayRef shape, const at::TensorOptions& options,
+at::Tensor by_rows(const GroupSpans& spans, at::IntArrayRef shape, const at::TensorOptions& options,
                    const std::function<at::Tensor(const Span&)>& product) {
   const at::Tensor whole = at::zeros(shape, options);
   for (const Span& span : spans) {

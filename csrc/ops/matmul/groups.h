@@ -24,11 +24,11 @@ struct Span {
   std::int64_t first = 0;
   std::int64_t size = 0;
 };
-using Spans = std::vector<Span>;
+using GroupSpans = std::vector<Span>;
 
 // The spans of a list of `type`, in the order of the rows. Sums and counts give one for each group,
 // also for an empty one; the values are not checked.
-[[nodiscard]] Spans spans_of(const Integers& list, std::int64_t type);
+[[nodiscard]] GroupSpans spans_of(const Integers& list, std::int64_t type);
 
 // A call's group list.
 struct SpanList {
@@ -39,7 +39,8 @@ struct SpanList {
 
 // The same, checked: raises ValueError unless the list says `groups` groups (pairs: at most so
 // many) of sizes from 0 that add up to at most `extent`.
-[[nodiscard]] Spans checked_spans(const SpanList& list, std::int64_t groups, std::int64_t extent);
+[[nodiscard]] GroupSpans checked_spans(const SpanList& list, std::int64_t groups,
+                                       std::int64_t extent);
 
 // The values of a group_list tensor, nullopt of a meta one. Raises TypeError unless it is int64.
 [[nodiscard]] std::optional<Integers> group_list_of(const char* op, const at::Tensor& list);
@@ -49,7 +50,7 @@ void check_list_type(const char* op, std::int64_t type, std::int64_t count);
 
 // [rows, n] in `dtype`: what `product` answers for each span that has rows, one below the other.
 // Rows of no span are zeros; the card leaves them as they were.
-[[nodiscard]] at::Tensor by_rows(const Spans& spans, at::IntArrayRef shape,
+[[nodiscard]] at::Tensor by_rows(const GroupSpans& spans, at::IntArrayRef shape,
                                  const at::TensorOptions& options,
                                  const std::function<at::Tensor(const Span&)>& product);
 

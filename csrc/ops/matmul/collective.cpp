@@ -5,8 +5,8 @@
 #include <ATen/ops/matmul.h>
 
 #include <algorithm>
-#include <numeric>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "aten/describe/registry.h"
@@ -31,12 +31,10 @@ model::Work product(const aten::Call& call) {
 template <std::size_t list, std::size_t turned>
 model::Work by_expert(const aten::Call& call) {
   const at::Tensor& x = aten::tensor_at(call, 0);
-  const Integers counts = aten::integers_at(call, list).value_or(Integers{});
+  Integers counts = aten::integers_at(call, list).value_or(Integers{});
   if (counts.empty() || x.numel() == 0) return model::NoWork{};
   return model::GroupedMatmulWork{
-      .groups = std::ranges::count_if(counts, [](std::int64_t rows) { return rows > 0; }),
-      .rows = std::accumulate(counts.begin(), counts.end(), std::int64_t{0}),
-      .largest_group = std::ranges::max(counts),
+      .rows = model::GroupSizes(std::move(counts)),
       .n =
           aten::size_along(aten::tensor_at(call, 1), aten::boolean_at(call, turned, false) ? 1 : 2),
       .k = aten::size_along(x, 1),

@@ -80,6 +80,10 @@ c10::Storage make_storage(std::size_t bytes, c10::Device device) {
   return {c10::make_intrusive<NpuStorage>(std::move(host), npu_device(index))};
 }
 
+c10::Storage make_storage_over(c10::Storage host, c10::Device device) {
+  return {c10::make_intrusive<NpuStorage>(std::move(host), npu_device(index_of(device)))};
+}
+
 NpuStorage* as_npu(c10::StorageImpl* storage) {
   return typeid(*storage) == typeid(NpuStorage) ? static_cast<NpuStorage*>(storage) : nullptr;
 }

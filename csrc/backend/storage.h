@@ -5,7 +5,11 @@
 #include <c10/core/Storage.h>
 #include <c10/core/StorageImpl.h>
 
+#include <cstdint>
+
 namespace npu_sim::backend {
+
+inline constexpr std::int64_t kFormatNd = 2;  // ACL_FORMAT_ND
 
 class NpuStorage final : public c10::StorageImpl {
  public:
@@ -20,6 +24,11 @@ class NpuStorage final : public c10::StorageImpl {
     return host.unsafeGetStorageImpl() == host_.unsafeGetStorageImpl();
   }
 
+  // How the card would lay out the bytes, an aclFormat; here they are always as ND has them. Views
+  // share it.
+  [[nodiscard]] std::int64_t format() const { return format_; }
+  void set_format(std::int64_t format) { format_ = format; }
+
   // Takes over what a CPU kernel did to the host side (a resize moves the bytes).
   void follow_host();
 
@@ -27,10 +36,15 @@ class NpuStorage final : public c10::StorageImpl {
   void rebuild_host();
 
   c10::Storage host_;
+  std::int64_t format_ = kFormatNd;
 };
 
 // A storage of `bytes` uninitialised bytes on the device, on its current stream.
 [[nodiscard]] c10::Storage make_storage(std::size_t bytes, c10::Device device);
+
+// The same of bytes that `host` holds, a storage of the CPU: the device sees them, but they are not
+// its own memory.
+[[nodiscard]] c10::Storage make_storage_over(c10::Storage host, c10::Device device);
 
 // `storage` as NpuStorage; nullptr for a foreign StorageImpl on the npu device.
 [[nodiscard]] NpuStorage* as_npu(c10::StorageImpl* storage);

@@ -60,13 +60,18 @@ torch::autograd::variable_list differentiable(const Formula& formula,
   return inputs;
 }
 
-// Results whose gradient the formula reads are differentiable; the others take their place among
-// the node's inputs without an edge.
+bool has_gradient(const at::Tensor& tensor) {
+  return tensor.defined() && (tensor.is_floating_point() || tensor.is_complex());
+}
+
+// Results whose gradient the formula reads are differentiable, unless they are integers; the others
+// take their place among the node's inputs without an edge.
 void set_history(const Formula& formula, c10::ArrayRef<IValue> results,
                  const c10::intrusive_ptr<FormulaNode>& node) {
   for (std::size_t i = 0; i < results.size(); ++i) {
-    const bool reaches = formula.reads_grad(i);
-    torch::autograd::set_history(reaches ? tensor_of(results[i]) : at::Tensor(), node);
+    const at::Tensor result = tensor_of(results[i]);
+    const bool reaches = formula.reads_grad(i) && has_gradient(result);
+    torch::autograd::set_history(reaches ? result : at::Tensor(), node);
   }
   node->keep_results(results);
 }

@@ -34,6 +34,13 @@ std::optional<std::size_t> argument_named(const c10::FunctionSchema& schema,
   return static_cast<std::size_t>(found - arguments.begin());
 }
 
+// "input.sizes" -> the argument `input` for the property ".sizes".
+std::optional<std::size_t> property_of(const c10::FunctionSchema& schema, std::string_view token,
+                                       std::string_view property) {
+  if (!token.ends_with(property)) return std::nullopt;
+  return argument_named(schema, token.substr(0, token.size() - property.size()));
+}
+
 // "result2" -> 2 for the prefix "result"; a bare prefix is 0.
 std::optional<std::size_t> numbered(std::string_view token, std::string_view prefix) {
   if (!token.starts_with(prefix)) return std::nullopt;
@@ -49,11 +56,8 @@ Source source_of(const c10::FunctionSchema& forward, std::string_view token) {
   using Kind = Source::Kind;
   if (const auto argument = argument_named(forward, token)) return {Kind::kArgument, *argument};
   if (token == "grad_input_mask") return {Kind::kWanted, 0};
-  constexpr std::string_view kSizes = ".sizes";
-  if (token.ends_with(kSizes)) {
-    const auto tensor = argument_named(forward, token.substr(0, token.size() - kSizes.size()));
-    if (tensor) return {Kind::kSizes, *tensor};
-  }
+  if (const auto tensor = property_of(forward, token, ".sizes")) return {Kind::kSizes, *tensor};
+  if (const auto tensor = property_of(forward, token, ".dtype")) return {Kind::kDtype, *tensor};
   if (const auto dot = token.find('.'); dot != std::string_view::npos) {
     const auto tensor = argument_named(forward, token.substr(0, dot));
     const auto axis = numbered(token.substr(dot + 1), "size");
@@ -61,6 +65,9 @@ Source source_of(const c10::FunctionSchema& forward, std::string_view token) {
   }
   if (token.starts_with('!')) {
     if (const auto flag = argument_named(forward, token.substr(1))) return {Kind::kNot, *flag};
+  }
+  if (const auto number = numbered(token, ""); number && !token.empty()) {
+    return {Kind::kNumber, *number};
   }
   const std::size_t results = forward.returns().size();
   if (const auto grad = numbered(token, "grad"); grad && *grad < results)

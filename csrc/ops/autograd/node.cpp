@@ -22,6 +22,8 @@ void FormulaNode::keep_derived(c10::ArrayRef<IValue> arguments) {
     } else if (source.kind == Source::Kind::kSize) {
       const at::Tensor tensor = arguments[source.index].toTensor();
       kept_[i].value = IValue(tensor.sym_size(static_cast<std::int64_t>(source.axis)));
+    } else if (source.kind == Source::Kind::kDtype) {
+      kept_[i].value = IValue(arguments[source.index].toTensor().scalar_type());
     } else if (source.kind == Source::Kind::kNot) {
       kept_[i].value = IValue(!arguments[source.index].toBool());
     }
@@ -69,10 +71,12 @@ IValue FormulaNode::value_of(std::size_t position, const variable_list& grads) {
       const auto& argument = formula_.backward.schema().arguments()[position];
       return argument.default_value().value_or(IValue());
     }
+    case Source::Kind::kNumber: return static_cast<std::int64_t>(source.index);
     case Source::Kind::kWanted: return wanted();
     case Source::Kind::kArgument:
     case Source::Kind::kSizes:
     case Source::Kind::kSize:
+    case Source::Kind::kDtype:
     case Source::Kind::kNot:
     case Source::Kind::kResult: break;
   }

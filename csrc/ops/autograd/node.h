@@ -33,7 +33,7 @@ class FormulaNode final : public torch::autograd::Node {
   };
 
   void keep_all(Source::Kind kind, c10::ArrayRef<c10::IValue> values);
-  // Keeps what the formula makes of an argument: its sizes, or a flag's opposite.
+  // Keeps what the formula makes of an argument: its sizes or dtype, or a flag's opposite.
   void keep_derived(c10::ArrayRef<c10::IValue> arguments);
   // Which of the inputs that the formula names need a gradient.
   c10::IValue wanted() const;

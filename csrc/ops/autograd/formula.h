@@ -5,8 +5,9 @@
 // Before the colon: which arguments get a gradient, in the order of the backward operator's
 // results (a result that nobody wants is "_"). Inside: `grad` or `grad1` (of result 0, 1), an
 // argument of the forward operator by name, `result0`, `input.sizes`, `input.size1` and
-// `input.dtype` of a tensor argument, `!flag` of a boolean one, a number, `grad_input_mask` for which
-// gradients are wanted. What is not given takes its default; `name=value` gives a keyword argument.
+// `input.dtype` of a tensor argument, `!flag` of a boolean one, a number, `grad_input_mask` for
+// which gradients are wanted. What is not given takes its default; `name=value` gives a keyword
+// argument.
 //
 // "; bias: grad" at the end gives `bias` that gradient itself, which autograd sums over the axes
 // along which bias was broadcast.

@@ -13,8 +13,10 @@ namespace npu_sim::ops::flash {
 namespace {
 
 // Rows of scores that a tile takes, and scores: of 64 to 256 rows and 2^15 to 2^17 scores the
-// fastest on one core of an EPYC Milan, because the packed keys serve more rows.
+// fastest on one core of an EPYC Milan. Packed keys serve more rows of a higher tile; under a band
+// that ends at a diagonal a lower one wastes less.
 constexpr std::int64_t kTileRows = 256;
+constexpr std::int64_t kBandRows = 128;
 constexpr std::int64_t kTileScores = 1 << 17;
 
 at::Tensor tensor_over(const float* data, std::int64_t rows, std::int64_t columns,
@@ -94,8 +96,9 @@ void multiply(const Matrix& out, const Factor& a, const Factor& b, float alpha, 
 }
 
 std::int64_t queries_per_tile(const Problem& problem) {
-  return std::clamp<std::int64_t>(kTileRows / problem.heads, 1,
-                                  std::max<std::int64_t>(1, problem.queries));
+  const std::int64_t rows = problem.mask.after < problem.keys ? kBandRows : kTileRows;
+  const std::int64_t most = std::max<std::int64_t>(1, problem.queries);
+  return std::clamp<std::int64_t>(rows / problem.heads, 1, most);
 }
 
 std::vector<KeyTile> key_tiles(const QueryTile& tile) {

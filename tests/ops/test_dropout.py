@@ -61,6 +61,25 @@ def test_a_mask_of_a_seed_is_the_same_each_time() -> None:
     assert_meta_agrees(OPS._npu_dropout_gen_mask, torch.ones(1), [40, 50], 0.5, 3, 8)
 
 
+def test_a_mask_without_a_seed_draws_one_from_the_device() -> None:
+    masks = []
+    for seed in (7, 7, 8):
+        torch.npu.manual_seed(seed)
+        masks.append(OPS.npu_dropout_gen_mask([40, 50], 0.25))
+    assert masks[0].device.type == "npu" and masks[0].shape == (2048 // 8,)
+    assert torch.equal(masks[0], masks[1]) and not torch.equal(masks[0], masks[2])
+    assert 1400 < int(bits(masks[0], 2000).sum()) < 1600
+    assert not torch.equal(OPS.npu_dropout_gen_mask([40, 50], 0.25, device="npu"), masks[2])
+    assert OPS.npu_dropout_gen_mask([3], 0.0, device="meta").shape == (16,)
+
+
+def test_a_mask_is_made_on_npu_only() -> None:
+    with pytest.raises(ValueError, match="npu_dropout_gen_mask: expected device of npu, got cpu"):
+        OPS.npu_dropout_gen_mask([3], 0.5, device="cpu")
+    with pytest.raises(ValueError, match="npu_dropout_gen_mask: expected a probability p"):
+        OPS.npu_dropout_gen_mask([3], 1.5)
+
+
 def test_sim_exponential_draws_from_the_generator_it_gets() -> None:
     x = torch.zeros(10_000).npu()
     generator = torch.Generator("npu").manual_seed(1)

@@ -1,7 +1,9 @@
 // _npu_dropout, its gradient, and masks by themselves: one bit an element, the first in the lowest
 // bit, in a whole number of 128 bits; and npu_sim_exponential_.
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/PhiloxRNGEngine.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/bitwise_left_shift.h>
 #include <ATen/ops/bitwise_right_shift.h>
@@ -12,6 +14,8 @@
 
 #include "aten/describe/registry.h"
 #include "aten/describe/vector_describers.h"
+#include "backend/device_type.h"
+#include "backend/generator.h"
 #include "ops/autograd/derivative.h"
 #include "ops/host_kernel.h"
 #include "ops/precision.h"
@@ -128,6 +132,48 @@ at::Tensor gen_mask_of_seed(const at::Tensor& input, at::IntArrayRef size, doubl
   return mask;
 }
 
+// A seed from the generator of an npu; 0 for a meta tensor's device.
+std::int64_t drawn_seed(at::Device device) {
+  if (device.is_meta()) return 0;
+  const auto index = static_cast<c10::DeviceIndex>(backend::index_of(device));
+  at::Generator host = backend::host_generator(backend::default_generator(index));
+  const std::lock_guard<std::mutex> lock(host.mutex());
+  return static_cast<std::int64_t>(host.get<at::CPUGeneratorImpl>()->random64() >> 1U);
+}
+
+using GenMask = at::Tensor(at::IntArrayRef, double, std::optional<at::ScalarType>,
+                           std::optional<at::Layout>, std::optional<at::Device>,
+                           std::optional<bool>);
+
+// The mask of a drawn seed. No argument is a tensor, so that kernel gets an empty one.
+at::Tensor gen_mask(at::IntArrayRef size, double p, std::optional<at::ScalarType> dtype,
+                    std::optional<at::Layout> /*layout*/, std::optional<at::Device> device,
+                    std::optional<bool> /*pin_memory*/) {
+  check_probability("npu_dropout_gen_mask", p);
+  static const auto kernel =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow("npu::_npu_dropout_gen_mask", "Tensor")
+          .typed<at::Tensor(const at::Tensor&, at::IntArrayRef, double, std::int64_t, std::int64_t,
+                            std::optional<bool>, std::optional<bool>)>();
+  const at::Tensor like =
+      at::empty({0}, at::TensorOptions().dtype(dtype.value_or(at::kFloat)).device(*device));
+  return kernel.call(like, size, p, drawn_seed(*device), 0, true, false);
+}
+
+// Without a tensor among the arguments the device says where the call goes; None is npu.
+at::Tensor gen_mask_on(at::IntArrayRef size, double p, std::optional<at::ScalarType> dtype,
+                       std::optional<at::Layout> layout, std::optional<at::Device> device,
+                       std::optional<bool> pin_memory) {
+  const at::Device on = device.value_or(at::Device(backend::kNpu));
+  TORCH_CHECK_VALUE(on.type() == backend::kNpu || on.is_meta(),
+                    "npu_dropout_gen_mask: expected device of npu, got ", on);
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("npu::npu_dropout_gen_mask", "")
+                             .typed<GenMask>();
+  const auto key = on.is_meta() ? c10::DispatchKey::Meta : c10::DispatchKey::PrivateUse1;
+  return op.redispatch(c10::DispatchKeySet(key), size, p, dtype, layout, on, pin_memory);
+}
+
 at::Tensor& sim_exponential_(at::Tensor& input, double lambd,
                              std::optional<at::Generator> generator) {
   constexpr const char* kOp = "npu_sim_exponential_";
@@ -144,6 +190,11 @@ TORCH_LIBRARY_FRAGMENT(npu, m) {
   composed_kernel<&dropout_backward>(m, "npu_dropout_backward");
   derivative(m, "_npu_dropout", "input: npu_dropout_backward(grad, result1, p)");
   composed_kernel<&gen_mask_of_seed>(m, "_npu_dropout_gen_mask.Tensor");
+  m.impl("npu_dropout_gen_mask",
+         torch::dispatch(c10::DispatchKey::BackendSelect, TORCH_FN(gen_mask_on)));
+  for (const auto key : {c10::DispatchKey::PrivateUse1, c10::DispatchKey::Meta}) {
+    m.impl("npu_dropout_gen_mask", torch::dispatch(key, TORCH_FN(gen_mask)));
+  }
   composed_kernel<&sim_exponential_>(m, "npu_sim_exponential_");
 }
 

@@ -134,9 +134,8 @@ def routed_codes(
         return quant.mx_quantize(rows, -1, None)
     dtype = torch.float8_e5m2 if mode in (2, 4, 11, 14, 16) else torch.float8_e4m3fn
     size = 32 if mode in (2, 3, 16, 17) else 128
-    blocks = torch.nn.functional.pad(rows.float(), (0, -rows.shape[1] % size)).unflatten(
-        1, (-1, size)
-    )
+    padded = torch.nn.functional.pad(rows.float(), (0, -rows.shape[1] % size))
+    blocks = padded.reshape(len(rows), padded.shape[1] // size, size)
     most = blocks.abs().amax(2)
     if size == 32 and rows.dtype == torch.float16:
         mantissa, exponent = torch.frexp(most)
@@ -156,7 +155,7 @@ def routed_codes(
     if mode not in (4, 5, 14, 15) and factor.shape[1] % 2 == 1:
         factor = torch.nn.functional.pad(factor, (0, 1))
     if mode in (11, 12):
-        factor = factor.unflatten(1, (-1, 2))
+        factor = factor.reshape(len(factor), factor.shape[1] // 2, 2)
     return codes[:, : rows.shape[1]], factor
 
 

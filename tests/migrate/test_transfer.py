@@ -167,3 +167,21 @@ def test_compilers_see_npu(moved: PythonSession) -> None:
 
 def test_the_original_functions_are_still_called(moved: PythonSession) -> None:
     moved.run("assert torch.zeros.__wrapped__ is kept[0] and torch.zeros.__name__ == 'zeros'")
+
+
+def test_what_the_linter_calls_not_redirected_is_not(moved: PythonSession) -> None:
+    moved.run(
+        "from torch_npu_sim.migrate import advice\n"
+        "for name in advice.TAKES_NO_CUDA:\n"
+        "    function = torch\n"
+        "    for part in name.split('.')[1:]:\n"
+        "        function = getattr(function, part)\n"
+        "    assert not hasattr(function, '__wrapped__'), name\n"
+        "try:\n"
+        "    torch.asarray([1], device='cuda')\n"
+        "    raise LookupError\n"
+        "except (AssertionError, RuntimeError) as error:\n"
+        "    assert 'cuda' in str(error).lower(), error\n"
+        "assert (torch.ones(1).cuda().device.type == 'cuda') is False\n"
+        "assert torch.version.cuda is None"
+    )

@@ -5,6 +5,7 @@ __all__ = [
     "EXTENSION_BUILDERS",
     "LIBRARIES",
     "NAMES",
+    "TAKES_NO_CUDA",
     "VARIABLES",
     "WITHOUT_EFFECT",
 ]
@@ -42,6 +43,17 @@ NAMES = {
     "torch.profiler._ExperimentalConfig": "left out; use torch_npu.profiler._ExperimentalConfig",
     "torch.utils.dlpack": "only tensors of the host can go through it",
     "torch.autograd.profiler.emit_nvtx": "use torch_npu.npu.mstx",
+}
+
+# Functions that take a device and are none of those that transfer_to_npu redirects.
+TAKES_NO_CUDA = {
+    "torch.asarray",
+    "torch.empty_permuted",
+    "torch.nested.as_nested_tensor",
+    "torch.nested.nested_tensor",
+    "torch.sparse_bsc_tensor",
+    "torch.sparse_bsr_tensor",
+    "torch.sparse_csc_tensor",
 }
 
 # Words of the environment, as whole strings.

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from torch_npu_sim import npu
-from torch_npu_sim.contrib.redirected_names import CUDA_MODULES
+from torch_npu_sim.contrib.redirected_names import CUDA_MODULES, MODULE_METHODS, TENSOR_METHODS
 from torch_npu_sim.migrate import advice, host_operators
 from torch_npu_sim.migrate.findings import Finding, Kind
 from torch_npu_sim.migrate.fusions import fusions
@@ -143,11 +143,10 @@ class _Reader:
                     continue
                 if _DEVICE.fullmatch(text):
                     self.done.add(id(place))
-                    yield node, Kind.REDIRECTED, f'"{text}" as a device is npu'
+                    yield node, *_of_device(text, name or _method_of(node))
                 elif "nccl" in text.split(":") or text == "nccl":
                     self.done.add(id(place))
                     yield node, Kind.REDIRECTED, "the backend nccl is hccl"
-        del name
 
     def _name(self, node: ast.Attribute | ast.Name) -> Iterator[Found]:
         if id(node) in self.done:
@@ -183,8 +182,21 @@ class _Reader:
         if word in advice.VARIABLES:
             yield node, Kind.NOT_REDIRECTED, f"{word}: {advice.VARIABLES[word]}"
         elif _DEVICE.fullmatch(text):
-            message = f'"{text}" is redirected where a listed function of torch takes it'
-            yield node, Kind.REDIRECTED, message
+            yield node, *_of_device(text, None)
+
+
+def _method_of(call: ast.Call) -> str | None:
+    return f".{call.func.attr}" if isinstance(call.func, ast.Attribute) else None
+
+
+def _of_device(text: str, taker: str | None) -> tuple[Kind, str]:
+    """Returns what becomes of the name of a device that a function or a .method takes."""
+    if taker in advice.TAKES_NO_CUDA:
+        return Kind.NOT_REDIRECTED, f'{taker} takes "{text}" as it is: pass npu'
+    is_method = taker is not None and taker[1:] in (*TENSOR_METHODS, *MODULE_METHODS)
+    if is_method or (taker or "").startswith("torch."):
+        return Kind.REDIRECTED, f'"{text}" as a device is npu'
+    return Kind.REDIRECTED, f'"{text}" is npu where a listed function of torch takes it'
 
 
 def _longest(name: str, table: dict[str, str]) -> str | None:

@@ -185,8 +185,10 @@ KGroupScales k_scales_of(const Grouped& call, const GroupedSizes& sizes) {
   const GroupedArguments& tensors = call.tensors;
   const auto argument = [](const char* name, const Tensors& list,
                            std::optional<std::int64_t> dtype) -> ScaleArgument {
-    if (!given(list)) return {.name = {kOp, name}, .tensor = {}};
-    return {.name = {kOp, name}, .tensor = (*list)[0], .mx = holds_e8m0((*list)[0], dtype)};
+    if (!given(list)) return {.name = {.op = kOp, .argument = name}, .tensor = {}};
+    return {.name = {.op = kOp, .argument = name},
+            .tensor = (*list)[0],
+            .mx = holds_e8m0((*list)[0], dtype)};
   };
   return k_group_scales(
       argument("per_token_scale", tensors.per_token_scale, tensors.per_token_scale_dtype),

@@ -345,7 +345,7 @@ FP8 = {"x1": codes("e4m3", 4, 8), "x2": codes("e4m3", 8, 6)}
         (
             {"pertoken_scale": torch.ones(3), "output_dtype": torch.float16},
             ValueError,
-            r"scale of x1 of \[1\] or \[4\]",
+            r"pertoken_scale of \[1\] or \[4\]",
         ),
         ({"output_dtype": torch.float32}, ValueError, "expected output_dtype of one of"),
         ({**FP8}, ValueError, "expected output_dtype of one of"),

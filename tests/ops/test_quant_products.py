@@ -385,3 +385,42 @@ def test_codes_are_packed_along_the_last_axis_unless_it_is_strided(n: int) -> No
     narrow = packed(torch.randint(0, 16, (64, 8)), torch.int32)
     y = torch_npu_sim.npu_weight_quant_batchmatmul(*on_npu((x, narrow, torch.ones(8).half())))
     assert_equal(y, matmul.product(x, matmul.values(narrow, "int4")).half())
+
+
+# --- time
+
+
+def bytes_of(op: str, *args: Any, **options: Any) -> tuple[int, int]:
+    """Bytes that the one kernel of a call reads and writes."""
+    moved = on_npu((args, options))
+    with torch_npu_sim.trace() as trace:
+        getattr(torch_npu_sim, op)(*moved[0], **moved[1])
+    (kernel,) = trace.kernels
+    return int(kernel.bytes_read), int(kernel.bytes_written)
+
+
+def test_two_levels_of_scales_are_read_beside_half_bytes() -> None:
+    m, k, n = 64, 1024, 32
+    x1, x2 = (torch.zeros(rows, k // 2, dtype=torch.int8) for rows in (m, n))
+    scales = (torch.ones(m, 2), torch.ones(2, n), mx_scale(m, 16, 2), mx_scale(n, 16, 2))
+    read, written = bytes_of("npu_dual_level_quant_matmul", x1, x2, *scales)
+    assert read == (m + n) * (k // 2 + k // 32) + 4 * 2 * (m + n)
+    assert written == 2 * m * n
+
+
+def test_each_batch_reads_its_own_weight() -> None:
+    m, b, k, n = 16, 4, 64, 32
+    scales = {"x1_scale": torch.ones(m), "x2_scale": torch.ones(n)}
+    call = (fp8(m, b, k), fp8(b, k, n), torch.float16)
+    read, written = bytes_of("npu_transpose_quant_batchmatmul", *call, **scales)
+    assert read == b * k * (m + n) + 4 * (m + n)
+    assert written == 2 * m * b * n
+
+
+def test_an_accumulator_is_read_and_written() -> None:
+    m, k, n = 16, 32, 8
+    options = {"x1_scale": torch.ones(1), "x1_dtype": HIF8, "x2_dtype": HIF8}
+    call = (torch.zeros(m, n), hif8(m, k), hif8(k, n), torch.ones(1))
+    read, written = bytes_of("npu_add_quant_matmul", *call, **options)
+    assert read == k * (m + n) + 4 * m * n + 8
+    assert written == 4 * m * n

@@ -15,10 +15,17 @@ constexpr const char* kOp = "npu_dual_level_quant_matmul";
 constexpr std::int64_t kLevel0Group = 512;
 
 // --- work
+// The scales of the second level are part of the format.
 model::Work describe_dual_level(const aten::Call& call) {
-  const Coded x1{.codes = aten::tensor_at(call, 0), .element = Element::kE2m1};
-  const Coded x2{.codes = aten::tensor_at(call, 1).t(), .element = Element::kE2m1};
-  return product_work(call, x1, x2, true, {2, 3, 6});
+  const at::Tensor& x1 = aten::tensor_at(call, 0);
+  const model::MatmulWork product{.m = x1.size(0),
+                                  .n = aten::tensor_at(call, 1).size(0),
+                                  .k = x1.size(1) * 2,
+                                  .a = base::Format::kMxFp4,
+                                  .b = base::Format::kMxFp4,
+                                  .out = aten::format_of(call.result()),
+                                  .b_transposed = true};
+  return with_reads(product, call, {2, 3, 6});
 }
 
 constexpr aten::Entry kEntries[] = {{"npu_dual_level_quant_matmul", describe_dual_level}};

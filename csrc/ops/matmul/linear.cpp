@@ -18,16 +18,32 @@ namespace npu_sim::ops {
 namespace {
 
 // --- work
+// input [m, k], weight [n, k].
 model::Work describe_linear(const aten::Call& call) {
-  return aten::work_of::linear(aten::tensor_at(call, 0), aten::tensor_at(call, 1), call.result(),
-                               aten::tensor_at(call, 2).defined());
+  const at::Tensor& input = aten::tensor_at(call, 0);
+  return model::MatmulWork{.m = input.size(0),
+                           .n = aten::tensor_at(call, 1).size(0),
+                           .k = input.size(1),
+                           .a = aten::format_of(input),
+                           .b = aten::format_of(aten::tensor_at(call, 1)),
+                           .out = aten::format_of(call.result()),
+                           .b_transposed = true,
+                           .adds_input = aten::tensor_at(call, 2).defined()};
 }
 
 model::Work describe_input_gradient(const aten::Call& call) {
   return aten::work_of::matmul(call.argument(0), call.argument(2), call.result());
 }
 model::Work describe_weight_gradient(const aten::Call& call) {
-  return aten::work_of::matmul(call.argument(0).t(), call.argument(1), call.result(1));
+  const at::Tensor& grad = call.argument(0);
+  const at::Tensor& input = call.argument(1);
+  return model::MatmulWork{.m = grad.size(1),
+                           .n = input.size(1),
+                           .k = grad.size(0),
+                           .a = aten::format_of(grad),
+                           .b = aten::format_of(input),
+                           .out = aten::format_of(call.result(1)),
+                           .a_transposed = true};
 }
 
 // matmul_double_backward(grad_self, grad_other, grad_out, input, other, mask): two products for the

@@ -12,9 +12,15 @@ namespace npu_sim::ops {
 // The operand at `index` of a call, in the format that the integer at `dtype_index` names.
 [[nodiscard]] Coded operand_at(const aten::Call& call, std::size_t index, std::size_t dtype_index);
 
-// [.., m, k] @ [.., k, n] into a result of the call. `mx`: the operands are of the MX formats,
-// whose scales count with them. Scales, biases and accumulators at the indices `beside` are read
-// too.
+// The format that the cube reads: `mx` makes fp8 and fp4 the MX formats, whose scales count with
+// them.
+[[nodiscard]] base::Format product_format(const Coded& operand, bool mx);
+
+// `work` that also reads the tensors at the indices `beside`: scales, biases, an accumulator.
+[[nodiscard]] model::MatmulWork with_reads(model::MatmulWork work, const aten::Call& call,
+                                           std::initializer_list<std::size_t> beside);
+
+// [.., m, k] @ [.., k, n] into a result of the call, with what it reads beside.
 [[nodiscard]] model::MatmulWork product_work(const aten::Call& call, const Coded& a, const Coded& b,
                                              bool mx, std::initializer_list<std::size_t> beside);
 

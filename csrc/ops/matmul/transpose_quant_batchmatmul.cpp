@@ -26,10 +26,17 @@ model::Work describe_transposed(const aten::Call& call) {
   const Coded x2 = operand_at(call, 1, 12);
   const c10::IValue& perm = call.arguments[kPermX2];
   const bool swapped = perm.isIntList() && perm.toIntVector() == Integers{0, 2, 1};
-  const Coded a{.codes = x1.codes.transpose(0, 1), .element = x1.element};
-  const Coded b{.codes = swapped ? x2.codes.transpose(1, 2) : x2.codes, .element = x2.element};
-  if (is_e8m0_scale(aten::tensor_at(call, 4))) return product_work(call, a, b, true, {});
-  return product_work(call, a, b, false, {4, 5});
+  const bool mx = is_e8m0_scale(aten::tensor_at(call, 4));
+  const model::MatmulWork product{.batch = x1.codes.size(1),
+                                  .m = x1.codes.size(0),
+                                  .n = x2.codes.size(swapped ? 1 : 2),
+                                  .k = x1.codes.size(2),
+                                  .a = product_format(x1, mx),
+                                  .b = product_format(x2, mx),
+                                  .out = aten::format_of(call.result()),
+                                  .b_transposed = swapped};
+  if (mx) return product;
+  return with_reads(product, call, {4, 5});
 }
 
 constexpr aten::Entry kEntries[] = {{"npu_transpose_quant_batchmatmul", describe_transposed}};

@@ -32,64 +32,10 @@ from transformers.models.deepseek_v4.modeling_deepseek_v4 import (
 
 import torch_npu_sim as torch_npu
 from torch_npu_sim.testing.side_by_side import compare
+from torch_npu_sim.testing.v4_layer import LAYERS, make_config, make_layer
 
 BF16, E4M3 = torch.bfloat16, torch.float8_e4m3fn
 BLOCK = 128  # tokens a block of every cache
-LAYERS = {
-    "swa": "sliding_attention",
-    "csa": "compressed_sparse_attention",
-    "hca": "heavily_compressed_attention",
-}
-SMALL = {
-    "hidden_size": 512,
-    "num_attention_heads": 8,
-    "head_dim": 128,
-    "q_lora_rank": 256,
-    "o_groups": 2,
-    "o_lora_rank": 128,
-    "index_n_heads": 8,
-    "index_topk": 128,
-    "moe_intermediate_size": 256,
-    "partial_rotary_factor": 0.5,
-}
-
-
-def make_config(layer: str, *, flash: bool = False, hashed: bool = True) -> DeepseekV4Config:
-    """Returns the configuration of a model of one layer."""
-    sizes = {} if flash else SMALL
-    config = DeepseekV4Config(
-        num_hidden_layers=1,
-        layer_types=[LAYERS[layer]],
-        mlp_layer_types=["hash_moe" if hashed else "moe"],
-        n_routed_experts=16,
-        vocab_size=1024,
-        attn_implementation="eager",
-        **sizes,
-    )
-    config._experts_implementation = "grouped_mm"  # what a whole model takes
-    return config
-
-
-def make_layer(config: DeepseekV4Config) -> DeepseekV4DecoderLayer:
-    """Returns a layer of random weights, in the dtypes of the published checkpoints."""
-    layer = DeepseekV4DecoderLayer(config, 0)
-    for name, parameter in layer.named_parameters():
-        with torch.no_grad():
-            if name.endswith("norm.weight"):
-                parameter.uniform_(0.5, 1.5)
-            elif parameter.dim() < 2 or "position_bias" in name:
-                parameter.normal_()
-            else:
-                parameter.normal_(std=parameter.shape[-1] ** -0.5)
-    if layer.mlp.is_hash:
-        scores = torch.rand(layer.mlp.gate.tid2eid.shape[0], config.num_local_experts)
-        layer.mlp.gate.tid2eid.copy_(scores.topk(config.num_experts_per_tok).indices)
-    layer = layer.to(BF16)
-    kept = ("attn_hc", "ffn_hc", "sinks", "position_bias", "norm")
-    for name, parameter in layer.named_parameters():
-        if any(word in name for word in kept):
-            parameter.data = parameter.data.float()
-    return layer.requires_grad_(False).eval()
 
 
 class Unfused:
@@ -101,6 +47,16 @@ class Unfused:
         self.rotary = DeepseekV4RotaryEmbedding(config).npu()
         self.cache = DynamicCache(config=config)
         self.seen = 0
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The layer's parts by the names of those of the fused form."""
+        attention = self.layer.self_attn
+        inner = attention.compressor
+        return {
+            "attention": attention,
+            **({} if inner is None else {"compressed keys": inner}),
+            "experts": self.layer.mlp,
+        }
 
     def prepare(self, batch: int, tokens: int) -> dict[str, Any]:
         """What all layers of a model share in one step: angles and the mask of the window."""
@@ -176,11 +132,12 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> None:
     )
 
 
-class Compressor:
+class Compressor(nn.Module):
     """Keys of `ratio` tokens made one: weights and states."""
 
     def __init__(self, weights: nn.Module, batch: int, most: int, rope: int) -> None:
         """Takes the weights of a compressor of transformers."""
+        super().__init__()
         self.kv, self.gate = weights.kv_proj.weight, weights.gate_proj.weight
         self.ape, self.norm = weights.position_bias.float(), weights.kv_norm.weight.float()
         self.eps, self.ratio, self.rope = weights.kv_norm.variance_epsilon, self.ape.shape[0], rope
@@ -189,7 +146,7 @@ class Compressor:
         shape = (self.states.count, BLOCK, 2 * self.kv.shape[0])
         self.state_cache = torch.zeros(shape, device="npu")
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def forward(self, x: Tensor, step: Step) -> Tensor:
         """Returns keys [rows, width]; rows past the last key are zeros."""
         assert step.compressed is not None
         sin, cos, _ = step.compressed
@@ -209,11 +166,12 @@ def hadamard(width: int) -> Tensor:
     return (matrix * width**-0.5).to(BF16).npu()
 
 
-class Indexer:
+class Indexer(nn.Module):
     """Chooses compressed keys for each query, from quantised keys of its own."""
 
     def __init__(self, weights: nn.Module, pages: Pages, batch: int, most: int, rope: int) -> None:
         """Takes the weights of an indexer of transformers; `pages` are those of the keys."""
+        super().__init__()
         self.compressor = Compressor(weights, batch, most, rope)
         self.query, self.weights = weights.q_b_proj.weight, weights.scorer.weights_proj.weight
         self.heads, self.width, self.topk = weights.num_heads, weights.head_dim, weights.index_topk
@@ -238,7 +196,7 @@ class Indexer:
             self.heads, 1, self.width, 0, 0, **self.form(step)
         )
 
-    def __call__(self, x: Tensor, latent: Tensor, step: Step) -> Tensor:
+    def forward(self, x: Tensor, latent: Tensor, step: Step) -> Tensor:
         """Returns int32 [tokens, 1, keys chosen]."""
         assert step.compressed is not None
         keys = self.compressor(x, step) @ self.turn
@@ -258,42 +216,68 @@ class Indexer:
         return chosen
 
 
-class Attention:
+def new_cache(batch: int, most: int, width: int) -> tuple[Pages, Tensor]:
+    """An empty cache of keys in bf16."""
+    pages = Pages(batch, most)
+    return pages, torch.zeros(pages.count, BLOCK, 1, width, dtype=BF16, device="npu")
+
+
+def store(cache: Tensor, rows: Tensor, slots: Tensor) -> None:
+    """Writes rows to the slots of a cache; slots of -1 are left out."""
+    width = cache.shape[-1]
+    torch.ops.custom.scatter_nd_update_asc(
+        cache.view(-1, width), slots[:, None], rows.view(-1, width)
+    )
+
+
+class CompressedKeys(nn.Module):
+    """Compressed keys of all tokens so far, and which of them each query sees."""
+
+    def __init__(
+        self, weights: nn.Module | None, config: DeepseekV4Config, batch: int, most: int
+    ) -> None:
+        """Takes the weights of a compressor of transformers; None where a layer has none."""
+        super().__init__()
+        self.ratio = 1
+        self.compressor: Compressor | None = None
+        self.indexer: Indexer | None = None
+        if weights is None:
+            return
+        rope = config.qk_rope_head_dim
+        self.compressor = Compressor(weights, batch, most, rope)
+        self.ratio = self.compressor.ratio
+        self.pages, self.cache = new_cache(batch, -(-most // self.ratio), config.head_dim)
+        if hasattr(weights, "indexer"):
+            self.indexer = Indexer(weights.indexer, self.pages, batch, most, rope)
+
+    def forward(self, x: Tensor, latent: Tensor, step: Step) -> dict[str, Tensor]:
+        """Compresses what came, and returns what attention gets to know of compressed keys."""
+        if self.compressor is None or step.compressed is None:
+            return {}
+        store(self.cache, self.compressor(x, step), step.compressed[2])
+        known = {"cmp_kv": self.cache, "cmp_block_table": self.pages.table}
+        if self.indexer is not None:
+            known["cmp_sparse_indices"] = self.indexer(x, latent, step)
+        return known
+
+
+class Attention(nn.Module):
     """Attention over a window of own keys and compressed ones, with paged caches."""
 
     def __init__(self, weights: nn.Module, config: DeepseekV4Config, batch: int, most: int) -> None:
         """Takes the weights of an attention of transformers."""
+        super().__init__()
         self.w, self.config = weights, config
         self.width, self.heads = config.head_dim, config.num_attention_heads
         self.ones = torch.ones(self.width, device="npu")
         self.groups = weights.o_a_proj.weight.view(config.o_groups, config.o_lora_rank, -1)
-        self.pages, self.ratio = Pages(batch, most), 1
-        self.cache = self.make_cache(self.pages)
-        self.compressor: Compressor | None = None
-        self.indexer: Indexer | None = None
-        if weights.compressor is None:
-            return
-        rope = config.qk_rope_head_dim
-        self.compressor = Compressor(weights.compressor, batch, most, rope)
-        self.ratio = self.compressor.ratio
-        self.compressed_pages = Pages(batch, -(-most // self.ratio))
-        self.compressed = self.make_cache(self.compressed_pages)
-        if hasattr(weights.compressor, "indexer"):
-            pages = self.compressed_pages
-            self.indexer = Indexer(weights.compressor.indexer, pages, batch, most, rope)
-
-    def make_cache(self, pages: Pages) -> Tensor:
-        """An empty cache of keys in bf16."""
-        return torch.zeros(pages.count, BLOCK, 1, self.width, dtype=BF16, device="npu")
+        self.pages, self.cache = new_cache(batch, most, self.width)
+        self.compressed = CompressedKeys(weights.compressor, config, batch, most)
+        self.ratio = self.compressed.ratio
 
     def norm(self, x: Tensor, gamma: Tensor) -> Tensor:
         """RMS norm over the width of gamma."""
         return torch_npu.npu_rms_norm(x, gamma, self.config.rms_norm_eps)[0]
-
-    def store(self, cache: Tensor, rows: Tensor, slots: Tensor) -> None:
-        """Writes rows to the slots of a cache; slots of -1 are left out."""
-        rows = rows.view(-1, self.width)
-        torch.ops.custom.scatter_nd_update_asc(cache.view(-1, self.width), slots[:, None], rows)
 
     def form(self, step: Step) -> dict[str, Any]:
         """Lengths and modes, as the operator and its plan take them."""
@@ -311,7 +295,7 @@ class Attention:
             self.heads, 1, self.width, **self.form(step)
         )
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def forward(self, x: Tensor, step: Step) -> Tensor:
         """Takes and returns [batch, tokens, hidden]."""
         w, shape = self.w, (*step.shape, self.heads, self.width)
         latent = self.norm(F.linear(x, w.q_a_proj.weight), w.q_a_norm.weight)
@@ -319,11 +303,11 @@ class Attention:
         rotate(query, *step.turn)
         key = self.norm(F.linear(x, w.kv_proj.weight), w.kv_norm.weight)
         rotate(key.unsqueeze(2), *step.turn)
-        self.store(self.cache, key, step.slots)
+        store(self.cache, key, step.slots)
         seen, _ = torch.ops.custom.npu_sparse_attn_sharedkv(
             query.view(-1, self.heads, self.width), ori_kv=self.cache,
             ori_block_table=self.pages.table, sinks=w.sinks, metadata=step.plan,
-            softmax_scale=w.scaling, **self.form(step), **self.compress(x, latent, step),
+            softmax_scale=w.scaling, **self.form(step), **self.compressed(x, latent, step),
         )  # fmt: skip
         rotate(seen.view(shape), step.turn[0], step.back)
         out = torch_npu.npu_transpose_batchmatmul(
@@ -332,22 +316,13 @@ class Attention:
         )  # fmt: skip
         return F.linear(out.view(*step.shape, -1), w.o_b_proj.weight)
 
-    def compress(self, x: Tensor, latent: Tensor, step: Step) -> dict[str, Tensor]:
-        """Compresses what came, and returns what attention gets to know of compressed keys."""
-        if self.compressor is None or step.compressed is None:
-            return {}
-        self.store(self.compressed, self.compressor(x, step), step.compressed[2])
-        known = {"cmp_kv": self.compressed, "cmp_block_table": self.compressed_pages.table}
-        if self.indexer is not None:
-            known["cmp_sparse_indices"] = self.indexer(x, latent, step)
-        return known
 
-
-class Experts:
+class Experts(nn.Module):
     """Gating, the routed experts as grouped products, and the shared expert."""
 
     def __init__(self, weights: nn.Module, config: DeepseekV4Config) -> None:
         """Takes the weights of a mixture of experts of transformers."""
+        super().__init__()
         self.config, self.router = config, weights.gate.weight
         self.table = weights.gate.tid2eid.int() if weights.is_hash else None
         self.bias = None if weights.is_hash else weights.gate.e_score_correction_bias.float()
@@ -372,7 +347,7 @@ class Experts:
             x, alpha=1.0, limit=self.config.swiglu_limit, bias=0.0, interleaved=False
         )
 
-    def __call__(self, x: Tensor, input_ids: Tensor) -> Tensor:
+    def forward(self, x: Tensor, input_ids: Tensor) -> Tensor:
         """Takes and returns [batch, tokens, hidden]."""
         flat = x.view(-1, x.shape[-1])
         weights, experts = self.gate(flat, input_ids)
@@ -404,6 +379,12 @@ class Fused:
         self.attention = Attention(self.w.self_attn, config, batch, most)
         self.experts = Experts(self.w.mlp, config)
 
+    def parts(self) -> dict[str, nn.Module]:
+        """Parts by name, an inner one behind its outer one."""
+        attention = self.attention
+        inner = {} if attention.ratio == 1 else {"compressed keys": attention.compressed}
+        return {"attention": attention, **inner, "experts": self.experts}
+
     def prepare(self, batch: int, tokens: int) -> Step:
         """What all layers of a model share in one step."""
         last = self.seen + tokens
@@ -427,8 +408,9 @@ class Fused:
             index_plan=None,
         )
         step.plan = self.attention.plan(step)
-        if self.attention.indexer is not None:
-            step.index_plan = self.attention.indexer.plan(step)
+        indexer = self.attention.compressed.indexer
+        if indexer is not None:
+            step.index_plan = indexer.plan(step)
         self.seen = last
         return step
 
@@ -442,7 +424,7 @@ class Fused:
         windows = torch.arange(first // ratio, last // ratio, device="npu")
         angles = angles_of(self.rotary, windows * ratio, "compress")
         cos, sin = (F.pad(a.repeat(batch, 1), (0, 0, 0, rows - batch * len(a))) for a in angles)
-        slots = self.attention.compressed_pages.slots(first // ratio, last // ratio)
+        slots = self.attention.compressed.pages.slots(first // ratio, last // ratio)
         return sin, cos, F.pad(slots, (0, rows - len(slots)), value=-1)
 
     def around(

@@ -79,6 +79,10 @@ class Unfused:
         self.rotary = DeepseekV3RotaryEmbedding(config).npu()
         self.cache = DynamicCache(config=config)
 
+    def parts(self) -> dict[str, nn.Module]:
+        """The layer's parts by the names of those of the fused form."""
+        return {"attention": self.layer.self_attn, "experts": self.layer.mlp}
+
     def prepare(self, batch: int, tokens: int) -> dict[str, Any]:
         """What all layers of a model share in one step: angles and the mask."""
         last = self.seen + tokens
@@ -110,11 +114,12 @@ class Step:
     keys: Tensor  # int32 [tokens of the step, 1, keys]: all of them
 
 
-class Attention:
+class Attention(nn.Module):
     """Latent attention with absorbed weights and a paged cache."""
 
     def __init__(self, weights: nn.Module, config: DeepseekV3Config, batch: int, most: int) -> None:
         """Absorbs the weights of an attention of transformers."""
+        super().__init__()
         self.w, self.config, self.heads = weights, config, config.num_attention_heads
         self.nope, self.latent = config.qk_nope_head_dim, config.kv_lora_rank
         up = weights.kv_b_proj.weight.view(self.heads, -1, self.latent)
@@ -128,7 +133,7 @@ class Attention:
         self.cache = torch.zeros(*shape, self.latent, dtype=BF16, device="npu")
         self.ropes = torch.zeros(*shape, config.qk_rope_head_dim, dtype=BF16, device="npu")
 
-    def __call__(self, x: Tensor, step: Step) -> Tensor:
+    def forward(self, x: Tensor, step: Step) -> Tensor:
         """Takes and returns [batch, tokens, hidden]."""
         w, eps = self.w, self.config.rms_norm_eps
         query, rope, *_ = torch_npu.npu_mla_prolog_v3(
@@ -149,11 +154,12 @@ class Attention:
         return F.linear(out.reshape(*x.shape[:2], -1), w.o_proj.weight)
 
 
-class Experts:
+class Experts(nn.Module):
     """Gating by groups, the routed experts as grouped products, and the shared expert."""
 
     def __init__(self, weights: nn.Module, config: DeepseekV3Config) -> None:
         """Takes the weights of a mixture of experts of transformers."""
+        super().__init__()
         self.config, self.router = config, weights.gate.weight.float()
         self.bias = weights.gate.e_score_correction_bias.float()
         self.up = weights.experts.gate_up_proj.transpose(1, 2)
@@ -162,7 +168,7 @@ class Experts:
         self.shared_up = torch.cat([shared.gate_proj.weight, shared.up_proj.weight])
         self.shared_down = shared.down_proj.weight
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Takes and returns [batch, tokens, hidden]."""
         flat, config = x.view(-1, x.shape[-1]), self.config
         weights, experts, _ = torch_npu.npu_moe_gating_top_k(
@@ -198,6 +204,10 @@ class Fused:
         self.rotary = DeepseekV3RotaryEmbedding(config).npu()
         self.attention = Attention(self.w.self_attn, config, batch, most)
         self.experts = Experts(self.w.mlp, config)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Parts by name."""
+        return {"attention": self.attention, "experts": self.experts}
 
     def prepare(self, batch: int, tokens: int) -> Step:
         """What all layers of a model share in one step."""

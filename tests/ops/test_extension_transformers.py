@@ -80,7 +80,7 @@ def test_keys_are_chosen_as_the_indexer_chooses_them(lesson: ModuleType) -> None
     layer.self_attn.compressor.indexer = indexer.to(BF16)
     fused = lesson.Fused(layer, config, 1, TOKENS)
     step = fused.prepare(1, TOKENS)
-    got = fused.attention.indexer(x.npu(), latent.npu(), step).cpu()[:, 0]
+    got = fused.attention.compressed.indexer(x.npu(), latent.npu(), step).cpu()[:, 0]
     agreed = possible = 0
     for mine, theirs in zip(got.tolist(), want.tolist(), strict=True):
         chosen = {i for i in theirs if i >= 0}

@@ -68,6 +68,8 @@ class OperatorTests:
         for path in sorted(folder.glob("test_*.py")):
             if path.stem == "test_contract":
                 continue  # it names operators as examples of what is not built
+            if path.stem.startswith("test_extension"):
+                continue  # its operators are in other namespaces, some with the same names
             self._read(path)
 
     def _read(self, path: Path) -> None:

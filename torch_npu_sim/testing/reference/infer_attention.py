@@ -63,9 +63,9 @@ def attend(
 def laid_out(dense: torch.Tensor, layout: str) -> torch.Tensor:
     """Returns `dense` [batch, heads, tokens, width] in a layout; of those with T a batch of one."""
     if layout in ("TND", "NTD", "NSD"):
-        (one,) = dense
+        one: torch.Tensor = dense.squeeze(0)
         return (one.transpose(0, 1) if layout == "TND" else one).contiguous()
-    turned = dense.permute(_LAYOUTS[layout]).contiguous()
+    turned: torch.Tensor = dense.permute(_LAYOUTS[layout]).contiguous()
     return turned.flatten(2) if layout == "BSH" else turned
 
 
@@ -88,4 +88,5 @@ def paged(
     if form == "BBH":
         return cache.transpose(1, 2).flatten(2).contiguous()
     piece = 32 // cache.element_size()
-    return cache.unflatten(-1, (-1, piece)).permute(0, 1, 3, 2, 4).contiguous()
+    pieces = cache.reshape(blocks, heads, block, width // piece, piece)
+    return pieces.transpose(2, 3).contiguous()

@@ -46,7 +46,8 @@ void check_dual_level(const char* argument, const at::Tensor& scale, at::IntArra
 at::Tensor level1_values(const at::Tensor& codes, const at::Tensor& scale, const char* argument) {
   const at::Tensor values = decoded(codes.contiguous().view(at::kByte), Element::kE2m1);
   const std::int64_t k = values.size(1);
-  const at::Tensor factors = mx_factors_of_rows({kOp, argument}, scale, values.size(0), k);
+  const at::Tensor factors =
+      mx_factors_of_rows({.op = kOp, .argument = argument}, scale, values.size(0), k);
   return values * of_each_element(factors, 1, kMxGroup, k);
 }
 

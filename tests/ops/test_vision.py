@@ -227,6 +227,15 @@ def test_a_deformable_convolution_refuses_what_does_not_fit(
         OPS.npu_deformable_conv2d(*on_npu(args))
 
 
+def test_the_gradient_of_a_deformable_convolution_takes_that_of_its_result() -> None:
+    x, weight, offset, _ = C
+    samples, shape = torch.ones(1, 2, 4, 4), ([2, 2], ONES, NONE)
+    of_result = (x, torch.ones(1, 2, 2, 2), samples, weight, offset)
+    assert_meta_agrees(OPS.npu_deformable_conv2dbk, *of_result, *shape)
+    with pytest.raises(ValueError, match="npu_deformable_conv2dbk: expected grad_output of"):
+        OPS.npu_deformable_conv2dbk(*on_npu((x, samples, samples, weight, offset)), *shape)
+
+
 def test_samples_go_through_memory_to_the_convolution() -> None:
     args = on_npu(C)
     with torch_npu_sim.trace() as trace:

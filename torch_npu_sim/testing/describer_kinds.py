@@ -13,6 +13,7 @@ __all__ = ["DescriberKinds"]
 _ENTRY = re.compile(
     r'\{\s*"([\w.]+)",\s*((?:\w+::)*\w+)(?:<[^{}]*?>)?\s*(?:,\s*(?:\w+::)*(\w+)\s*)?\}'
 )
+_ENTRIES = re.compile(r"Entry \w+\[\] = \{(.*?)\};", re.DOTALL)
 _FUNCTION = re.compile(
     r"^(?:\[\[nodiscard\]\] )?(?:inline )?((?:\w+::)?\w*Work)\s+(\w+)\(", re.MULTILINE
 )
@@ -54,7 +55,8 @@ class DescriberKinds:
         for name, items in _REST.findall(text):
             file.rests[name] = re.findall(r"\w+", items)
         self._files[path] = file
-        for name, describer, rest in _ENTRY.findall(text) if is_operator else []:
+        entries = " ".join(_ENTRIES.findall(text)) if is_operator else ""
+        for name, describer, rest in _ENTRY.findall(entries):
             describers = [describer.split("::")[-1], *file.rests.get(rest, [])]
             self._entries[_functional(name)] = (path, describers)
 

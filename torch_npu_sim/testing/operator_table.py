@@ -132,7 +132,8 @@ def rows() -> list[Row]:
 
 
 def _row(name: str, absent: str, tests: OperatorTests, kinds: DescriberKinds) -> Row:
-    if not _has_kernel(name, "PrivateUse1"):
+    # A factory has no tensor to be dispatched by.
+    if not (_has_kernel(name, "PrivateUse1") or _has_kernel(name, "BackendSelect")):
         return Row(name, absent, meta=False, backward=False, dtypes="", kind="", test="")
     base = name.split(".")[0]
     kind = ", ".join(kinds.of(name))

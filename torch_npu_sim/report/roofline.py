@@ -52,7 +52,7 @@ def _arithmetic(work: dict[str, Any]) -> tuple[float, list[str]]:
         products = work["batch"] * work["m"] * work["n"] * work["k"]
         return 2.0 * products, [work["a"], work["b"]]
     if kind == "grouped_matmul":
-        return 2.0 * work["rows"] * work["n"] * work["k"], [work["a"], work["b"]]
+        return 2.0 * sum(work["rows"]) * work["n"] * work["k"], [work["a"], work["b"]]
     if kind == "attention":
         pairs = work["batch"] * work["q_heads"] * work["q_len"] * work["kv_len"]
         flops: float = 2.0 * pairs * (work["qk_dim"] + work["v_dim"])
@@ -72,8 +72,8 @@ def _bytes(work: dict[str, Any]) -> float:
         total: float = batch * (_size(m * k, work["a"]) + _size(m * n, work["out"])) + weights
         return total
     if kind == "grouped_matmul":
-        used = min(work["groups"], work["rows"])
-        rows, n, k = work["rows"], work["n"], work["k"]
+        used = len(work["rows"])
+        rows, n, k = sum(work["rows"]), work["n"], work["k"]
         moved: float = (
             _size(rows * k, work["a"])
             + _size(used * n * k, work["b"])

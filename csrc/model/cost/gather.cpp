@@ -68,12 +68,12 @@ Demand estimate(const GatherWork& work, const ChipSpec& chip) {
   const double seconds = command_seconds(work, chip);
   overlap(demand,
           {.cores = std::clamp(items, 1.0, number(chip.vector_cores)),
-           .read_bytes = demand.read_bytes,
+           .read_bytes = demand.read_bytes + (work.scatter ? 0 : moved - random),
            .written_bytes = demand.written_bytes,
            .memory_read = demand.read_bytes,
            .command_seconds = seconds},
           chip);
-  if (cached) demand.l2_bytes += moved - random;
+  if (cached && work.scatter) demand.l2_bytes += moved - random;
   if (items > 0) {
     demand.start_seconds += (chip.vector_core.gather_start_ns +
                              number(work.scalars) * chip.vector_core.scalar_read_ns) *

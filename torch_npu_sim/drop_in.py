@@ -73,6 +73,7 @@ _MODULES = {
     "torch_npu.npu._format": "torch_npu_sim.formats",
     "torch_npu.npu.autocast_utils": "torch_npu_sim.npu.autocast",
     "torch_npu.npu.graphs": "torch_npu_sim.npu.later",
+    "torch_npu.npu.utils": "torch_npu_sim.npu.legacy_names",
     "torch_npu.optim.npu_fused_adadelta": "torch_npu_sim.optim.adadelta",
     "torch_npu.optim.npu_fused_adam": "torch_npu_sim.optim.adam",
     "torch_npu.optim.npu_fused_adamp": "torch_npu_sim.optim.adamp",

@@ -57,7 +57,7 @@ def test_modules_are_those_of_the_simulator_and_keep_their_names(shim: PythonSes
         "import importlib\n"
         "for name, own in {\n"
         "    'torch_npu.npu': 'torch_npu_sim.npu',\n"
-        "    'torch_npu.npu.utils': 'torch_npu_sim.npu.utils',\n"
+        "    'torch_npu.npu.utils': 'torch_npu_sim.npu.legacy_names',\n"
         "    'torch_npu.npu.amp.grad_scaler': 'torch_npu_sim.npu.amp.grad_scaler',\n"
         "    'torch_npu.npu.graphs': 'torch_npu_sim.npu.later',\n"
         "    'torch_npu.optim.npu_fused_adamw': 'torch_npu_sim.optim.adam',\n"

@@ -65,6 +65,12 @@ from torch_npu_sim.npu.later import (
     super_kernel_scope_begin,
     super_kernel_scope_end,
 )
+from torch_npu_sim.npu.legacy_names import (
+    npurt,
+    obfuscation_calculate,
+    obfuscation_finalize,
+    obfuscation_initialize,
+)
 from torch_npu_sim.npu.lifecycle import _is_in_bad_fork as _is_in_bad_fork
 from torch_npu_sim.npu.lifecycle import _lazy_call as _lazy_call
 from torch_npu_sim.npu.lifecycle import _lazy_init as _lazy_init
@@ -181,12 +187,6 @@ from torch_npu_sim.npu.tensor_types import (
     IntTensor,
     LongTensor,
     ShortTensor,
-)
-from torch_npu_sim.npu.utils import (
-    npurt,
-    obfuscation_calculate,
-    obfuscation_finalize,
-    obfuscation_initialize,
 )
 
 __all__ = [

@@ -14,7 +14,7 @@ import torch
 
 from torch_npu_sim import _operators, drop_in, formats
 from torch_npu_sim.hifloat8 import HiFloat8Tensor
-from torch_npu_sim.npu.utils import _erase_stream as erase_stream
+from torch_npu_sim.npu.legacy_names import _erase_stream as erase_stream
 
 __all__ = ["HiFloat8Tensor", "erase_stream", "matmul_checksum"]
 
@@ -31,6 +31,8 @@ from torch_npu import optim as optim  # noqa: E402
 from torch_npu import profiler as profiler  # noqa: E402
 from torch_npu import utils as utils  # noqa: E402
 from torch_npu.asd import _matmul_checksum as matmul_checksum  # noqa: E402
+
+importlib.import_module("torch_npu.npu.utils")  # reached as an attribute too
 
 
 def _deprecated(name: str) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from torch_npu_sim import npu
-from torch_npu_sim.npu import npu_config, utils
+from torch_npu_sim.npu import legacy_names, npu_config
 from torch_npu_sim.npu.later import graph_task_group_begin
 
 __all__: list[str] = []
@@ -31,13 +31,13 @@ _npu_memoryStats = npu.memory_stats_as_nested_dict
 _npu_resetPeakMemoryStats = npu.reset_peak_memory_stats
 _npu_resetAccumulatedMemoryStats = npu.reset_accumulated_memory_stats
 _npu_is_bf16_supported = npu.is_bf16_supported
-_npu_is_support_inf_nan = utils.is_support_inf_nan
+_npu_is_support_inf_nan = legacy_names.is_support_inf_nan
 _npu_is_jit_compile_false = npu_config.is_jit_compile_false
 _npu_get_soc_version = npu.get_soc_version
 _npu_set_sync_debug_mode = npu.set_sync_debug_mode
 _npu_get_sync_debug_mode = npu.get_sync_debug_mode
-_get_cann_version = utils.get_cann_version
-_is_gte_cann_version = utils._is_gte_cann_version
+_get_cann_version = legacy_names.get_cann_version
+_is_gte_cann_version = legacy_names._is_gte_cann_version
 
 
 def _npu_setOption(options: dict[str, Any]) -> None:  # noqa: N802 (torch_npu's name)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from torch_npu_sim import npu
-from torch_npu_sim.npu.utils import _is_gte_cann_version
+from torch_npu_sim.npu.legacy_names import _is_gte_cann_version
 
 __all__ = [
     "SkipIfNotGteCANNVersion",

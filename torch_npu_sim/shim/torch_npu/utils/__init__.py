@@ -9,7 +9,7 @@ from torch_npu.utils.combine_tensors import (
 from torch_npu.utils.flops_count import FlopsCounter
 from torch_npu.utils.serialization import save_async
 
-from torch_npu_sim.npu.utils import get_cann_version
+from torch_npu_sim.npu.legacy_names import get_cann_version
 
 __all__ = [
     "FlopsCounter",

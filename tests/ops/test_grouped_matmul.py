@@ -4,38 +4,23 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-import torch_npu_sim
 from torch_npu_sim.testing.coded_operands import (
     E8M0,
     assert_near,
+    by_rows,
     coded,
     e8m0,
+    grouped_matmul,
     mx_scales,
     turned,
 )
-from torch_npu_sim.testing.comparison import assert_equal, assert_meta_agrees, on_npu
+from torch_npu_sim.testing.comparison import assert_equal, assert_meta_agrees
 from torch_npu_sim.testing.reference import grouped
 
 FLOATS = [torch.float32, torch.float16, torch.bfloat16]
 SIZES = [[3, 0, 4], [0, 0, 0], [7, 0, 0], [1, 2, 1]]
 ROWS, GROUPS = 7, 3
-
-
-def matmul(x: Any, weight: Any, **call: Any) -> list[torch.Tensor]:
-    """The operator on npu; tensors of `call` are moved there."""
-    results: list[torch.Tensor] = torch_npu_sim.npu_grouped_matmul(
-        *on_npu((x, weight)), **on_npu(call)
-    )
-    return results
-
-
-def by_rows(sizes: list[int], kind: int = 1, **call: Any) -> dict[str, Any]:
-    """The arguments of groups of rows with one result."""
-    groups = grouped.group_list(sizes, kind)
-    return {"group_list": groups, "group_list_type": kind, "group_type": 0, "split_item": 3} | call
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -46,7 +31,7 @@ def test_each_group_of_rows_has_its_matrix(sizes: list[int], kind: int, dtype: t
         sizes = [3, 4, 0]
     x, weight = torch.randn(7, 8, dtype=dtype) / 3, torch.randn(3, 8, 5, dtype=dtype)
     call = by_rows(sizes, kind)
-    (y,) = matmul([x], [weight], **call)
+    (y,) = grouped_matmul([x], [weight], **call)
     assert_equal(y, grouped.products_by_rows(x, weight, sizes).to(dtype))
     assert_meta_agrees(torch.ops.npu.npu_grouped_matmul, [x], [weight], **call)
 
@@ -54,13 +39,15 @@ def test_each_group_of_rows_has_its_matrix(sizes: list[int], kind: int, dtype: t
 def test_rows_lie_in_the_order_of_pairs() -> None:
     x, weight = torch.randn(5, 4), torch.randn(3, 4, 2)
     pairs = torch.tensor([[2, 3], [0, 2], [1, 0]])
-    (y,) = matmul([x], [weight], group_list=pairs, group_list_type=2, group_type=0, split_item=3)
+    (y,) = grouped_matmul(
+        [x], [weight], group_list=pairs, group_list_type=2, group_type=0, split_item=3
+    )
     assert_equal(y, torch.cat([x[:3] @ weight[2], x[3:] @ weight[0]]))
 
 
 def test_weights_may_be_a_list_and_results_too() -> None:
     x, weights = torch.randn(5, 4), [torch.randn(4, 3) for _ in range(2)]
-    parts = matmul([x], weights, group_list=torch.tensor([2, 5]), group_type=0)
+    parts = grouped_matmul([x], weights, group_list=torch.tensor([2, 5]), group_type=0)
     assert_equal(parts[0], x[:2] @ weights[0])
     assert_equal(parts[1], x[2:] @ weights[1])
 
@@ -69,7 +56,7 @@ def test_without_a_split_each_x_has_its_matrix() -> None:
     xs = [torch.randn(2, 4), torch.randn(3, 6)]
     weights = [torch.randn(4, 5), torch.randn(6, 7)]
     biases = [torch.randn(5), torch.randn(7)]
-    results = matmul(xs, weights, bias=biases, group_type=-1)
+    results = grouped_matmul(xs, weights, bias=biases, group_type=-1)
     for result, x, weight, bias in zip(results, xs, weights, biases, strict=True):
         assert_equal(result, x @ weight + bias)
 
@@ -79,7 +66,7 @@ def test_without_a_split_each_x_has_its_matrix() -> None:
 def test_a_split_of_k_gives_a_product_a_group(kind: int, dtype: torch.dtype) -> None:
     x, weight, sizes = torch.randn(3, 6, dtype=dtype), torch.randn(6, 4, dtype=dtype), [2, 0, 4]
     call = by_rows(sizes, kind, group_type=2)
-    (y,) = matmul([x], [weight], **call)
+    (y,) = grouped_matmul([x], [weight], **call)
     assert_equal(y, grouped.products_by_k(x, weight, sizes).to(dtype))
     assert_meta_agrees(torch.ops.npu.npu_grouped_matmul, [x], [weight], **call)
 
@@ -89,22 +76,22 @@ def test_a_wider_result_is_not_rounded_on_the_way(group_type: int) -> None:
     x, weight = torch.randn(4, 64).bfloat16(), torch.randn(64, 8).bfloat16()
     call = by_rows([4] if group_type == 0 else [64], group_type=group_type)
     weights = weight.unsqueeze(0) if group_type == 0 else weight
-    (y,) = matmul([x], [weights], output_dtype=torch.float32, **call)
+    (y,) = grouped_matmul([x], [weights], output_dtype=torch.float32, **call)
     assert_near(y.reshape(4, 8), x.double() @ weight.double())
 
 
 def test_a_list_of_ints_holds_running_sums() -> None:
     x, weights = torch.randn(5, 4), [torch.randn(4, 3) for _ in range(2)]
     biases = [torch.randn(3) for _ in range(2)]
-    parts = matmul([x], weights, bias=biases, group_list=[2, 5])
+    parts = grouped_matmul([x], weights, bias=biases, group_list=[2, 5])
     assert_equal(parts[0], x[:2] @ weights[0] + biases[0])
     assert_equal(parts[1], x[2:] @ weights[1] + biases[1])
-    (whole,) = matmul([x], weights, group_list=[2, 5], split_item=3)
+    (whole,) = grouped_matmul([x], weights, group_list=[2, 5], split_item=3)
     assert_equal(whole, torch.cat([x[:2] @ weights[0], x[2:] @ weights[1]]))
     operator = torch.ops.npu.npu_grouped_matmul.List
     assert_meta_agrees(operator, [x], weights, group_list=[2, 5])
     with pytest.raises(ValueError, match=r"npu_grouped_matmul: expected no per_token_scale"):
-        matmul([x], weights, group_list=[2, 5], act_type=1)
+        grouped_matmul([x], weights, group_list=[2, 5], act_type=1)
 
 
 # Scales of x and weight, and what they multiply: names of the modes as CANN has them.
@@ -147,7 +134,7 @@ def test_codes_of_8_bits_are_scaled_after_their_product(
     scales, of_x, of_weight = float_scales(mode, m, n, k)
     dtypes = {"x_dtype": x.dtype, "weight_dtype": weight.dtype, "output_dtype": out}
     call = by_rows(sizes) | scales | dtypes
-    (y,) = matmul([x.codes], [weight.codes], **call)
+    (y,) = grouped_matmul([x.codes], [weight.codes], **call)
     want = grouped.products_by_rows(x.values * of_x, weight.values * of_weight, sizes)
     assert y.dtype == out
     assert_near(y, want)
@@ -160,7 +147,7 @@ def test_int8_sums_are_exact() -> None:
     x[0, -1] = 1
     weight = torch.full((1, k, 1), 127, dtype=torch.int8)
     scale = [torch.full((1, 1), 2.0**-20)]
-    (y,) = matmul([x], [weight], scale=scale, **by_rows([1], output_dtype=torch.float32))
+    (y,) = grouped_matmul([x], [weight], scale=scale, **by_rows([1], output_dtype=torch.float32))
     assert y.item() == torch.tensor((127 * (k - 1) + 1) * 127.0 * 2.0**-20).item()
 
 
@@ -169,7 +156,7 @@ def test_a_packed_scale_holds_the_upper_19_bits_of_fp32() -> None:
     scale = torch.rand(1, 8) + 0.5
     bits = scale.view(torch.int32).long() & 0xFFFFFFFF
     call = by_rows([4], output_dtype=torch.bfloat16)
-    (y,) = matmul([x.codes], [weight.codes], scale=[bits | (1 << 46)], **call)
+    (y,) = grouped_matmul([x.codes], [weight.codes], scale=[bits | (1 << 46)], **call)
     kept = (scale.view(torch.int32) & -8192).view(torch.float32)
     assert_near(y, grouped.products_by_rows(x.values, weight.values * kept.unsqueeze(1), [4]))
 
@@ -181,7 +168,7 @@ def test_int8_takes_a_bias_before_its_scale_or_after(kind: torch.dtype) -> None:
     bias = torch.randint(-900, 900, (GROUPS, 8)).to(kind)
     scale, token = torch.rand(GROUPS, 8) + 0.5, torch.rand(ROWS) + 0.5
     call = by_rows(sizes, output_dtype=torch.bfloat16, scale=[scale], per_token_scale=[token])
-    (y,) = matmul([x.codes], [weight.codes], bias=[bias], **call)
+    (y,) = grouped_matmul([x.codes], [weight.codes], bias=[bias], **call)
     group = torch.tensor([0, 0, 0, 2, 2, 2, 2])
     want = grouped.products_by_rows(x.values, weight.values, sizes)
     if kind == torch.int32:
@@ -203,7 +190,7 @@ def test_an_activation_follows_an_int8_product(act_type: int, function: Any) -> 
     x, weight = coded("int8", 4, 16), coded("int8", 1, 16, 8)
     scale = [torch.full((1, 8), 1e-3)]
     call = by_rows([4], output_dtype=torch.float16, scale=scale)
-    (y,) = matmul([x.codes], [weight.codes], act_type=act_type, **call)
+    (y,) = grouped_matmul([x.codes], [weight.codes], act_type=act_type, **call)
     want = grouped.products_by_rows(x.values, weight.values, [4]) * 1e-3
     assert_near(y, function(want))
 
@@ -236,7 +223,7 @@ def test_mx_blocks_of_32_share_a_power_of_two(
     call |= {"antiquant_scale": [of_weight]} if mixed else {"scale": [of_weight]}
     if not mixed:
         call["scale_dtype"] = E8M0
-    (y,) = matmul([x.codes], [weight.codes], **call)
+    (y,) = grouped_matmul([x.codes], [weight.codes], **call)
     want = grouped.products_by_rows(
         x.values * grouped.mx_rows(of_x, k),
         weight.values * grouped.mx_columns(of_weight, k),
@@ -258,7 +245,7 @@ def test_mx_scales_may_lie_block_by_block() -> None:
         weight_dtype=weight.dtype,
         output_dtype=torch.float16,
     )
-    (y,) = matmul([x.codes], [weight.codes], **call)
+    (y,) = grouped_matmul([x.codes], [weight.codes], **call)
     want = grouped.products_by_rows(
         x.values * grouped.mx_rows(of_x, 64),
         weight.values * grouped.mx_columns(of_weight, 64),
@@ -277,7 +264,7 @@ def test_codes_know_their_formats_where_torch_has_them() -> None:
         per_token_scale=[of_x.view(torch.float8_e8m0fnu)],
         output_dtype=torch.float32,
     )
-    (y,) = matmul([x.codes.view(native)], [weight.codes.view(native)], **call)
+    (y,) = grouped_matmul([x.codes.view(native)], [weight.codes.view(native)], **call)
     want = grouped.products_by_rows(
         x.values * grouped.mx_rows(of_x, 64),
         weight.values * grouped.mx_columns(of_weight, 64),
@@ -302,7 +289,7 @@ def test_weights_are_dequantised_to_the_dtype_of_x(
     call = by_rows(sizes, antiquant_scale=[scale], bias=[bias], weight_dtype=weight.dtype) | (
         {"antiquant_offset": [shift]} if offset else {}
     )
-    (y,) = matmul([x.codes], [weight.codes], **call)
+    (y,) = grouped_matmul([x.codes], [weight.codes], **call)
 
     def spread(each: torch.Tensor) -> torch.Tensor:
         each = each.double().reshape(GROUPS, -1, n)
@@ -322,7 +309,7 @@ def test_weights_of_fp4_may_lie_in_float32_beside_mx_scales() -> None:
     _, of_weight = mx_scales(GROUPS, ROWS, n, k)
     flat = of_weight.transpose(-1, -2).flatten(1, 2)
     call = by_rows(sizes, antiquant_scale=[flat])
-    (y,) = matmul([x.codes], [weight.codes.view(torch.float32)], **call)
+    (y,) = grouped_matmul([x.codes], [weight.codes.view(torch.float32)], **call)
     wide = weight.values * grouped.mx_columns(of_weight, k)
     assert_near(y, grouped.products_by_rows(x.values, wide, sizes))
 
@@ -331,7 +318,7 @@ def test_lists_of_quantised_weights_have_lists_of_scales() -> None:
     xs = [coded("bf16", 2, 16), coded("bf16", 3, 8)]
     weights = [coded("int8", 16, 4), coded("int8", 8, 6)]
     scales = [(torch.rand(4) + 0.5).bfloat16(), (torch.rand(6) + 0.5).bfloat16()]
-    results = matmul(
+    results = grouped_matmul(
         [x.codes for x in xs], [w.codes for w in weights], antiquant_scale=scales, group_type=-1
     )
     for y, x, weight, scale in zip(results, xs, weights, scales, strict=True):
@@ -353,7 +340,7 @@ def test_int8_by_int4_refines_a_scale_of_runs_by_one_of_columns(out: torch.dtype
         bias=[bias],
         output_dtype=out,
     )
-    (y,) = matmul([x.codes], [weight.codes], **call)
+    (y,) = grouped_matmul([x.codes], [weight.codes], **call)
     wide = weight.values * fine.double().repeat_interleave(128, 1) * column.unsqueeze(1)
     want = grouped.products_by_rows(x.values * token.unsqueeze(1), wide, sizes)
     assert_near(y, want + bias[torch.tensor([0, 0, 0, 2, 2, 2, 2])].double())
@@ -374,11 +361,11 @@ def test_int8_by_int4_in_halves_needs_what_its_shift_leaves_out() -> None:
         bias=[bias],
         output_dtype=torch.bfloat16,
     )
-    (y,) = matmul([x.codes], [weight.codes], **call)
+    (y,) = grouped_matmul([x.codes], [weight.codes], **call)
     assert_near(y, grouped.products_by_rows(x.values * token.unsqueeze(1), wide, sizes))
     call.pop("bias")
     with pytest.raises(ValueError, match="npu_grouped_matmul: expected bias of 8 "):
-        matmul([x.codes], [weight.codes], **call)
+        grouped_matmul([x.codes], [weight.codes], **call)
 
 
 @pytest.mark.parametrize("turned_scale", [False, True])
@@ -416,244 +403,6 @@ def test_a_split_of_k_scales_each_group(mode: str, turned_scale: bool) -> None:
             of_x[:, start : start + size] = a[group].unsqueeze(1).double()
             of_weight[start : start + size] = b[group].double()
     call = by_rows(sizes, group_type=2, output_dtype=torch.float32, **call)
-    (y,) = matmul([x.codes], [weight.codes], **call)
+    (y,) = grouped_matmul([x.codes], [weight.codes], **call)
     assert_near(y, grouped.products_by_k(x.values * of_x, weight.values * of_weight, sizes))
     assert_meta_agrees(torch.ops.npu.npu_grouped_matmul, [x.codes], [weight.codes], **call)
-
-
-def wide_call() -> dict[str, Any]:
-    return {
-        "x": [torch.ones(4, 8)],
-        "weight": [torch.ones(2, 8, 5)],
-        "group_list": torch.tensor([2, 4]),
-        "group_type": 0,
-        "split_item": 3,
-    }
-
-
-def int8_call() -> dict[str, Any]:
-    return wide_call() | {
-        "x": [torch.ones(4, 8, dtype=torch.int8)],
-        "weight": [torch.ones(2, 8, 5, dtype=torch.int8)],
-        "scale": [torch.ones(2, 5)],
-        "output_dtype": torch.bfloat16,
-    }
-
-
-def refused(call: dict[str, Any], error: type[Exception], text: str) -> None:
-    call = on_npu(call)
-    with pytest.raises(error, match="npu_grouped_matmul: .*" + text):
-        torch_npu_sim.npu_grouped_matmul(call.pop("x"), call.pop("weight"), **call)
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "text"),
-    [
-        ({"group_list": torch.tensor([2, 9])}, ValueError, "add up to at most 4"),
-        ({"group_list": torch.tensor([3, 2])}, ValueError, "add up to at most 4"),
-        ({"group_list": torch.tensor([1, 2, 3])}, ValueError, "of 2 groups, got 3"),
-        ({"group_list": torch.tensor([2.0, 4.0])}, TypeError, "expected group_list of int64"),
-        ({"group_list": None}, ValueError, "expected group_list"),
-        ({"group_type": 1}, ValueError, "expected group_type"),
-        ({"group_type": None}, ValueError, "expected group_type .*, got None"),
-        ({"group_type": 2}, ValueError, "for group_type 2"),
-        ({"split_item": 4}, ValueError, "expected split_item"),
-        ({"group_list_type": 3}, ValueError, "expected group_list_type"),
-        ({"group_list_type": 2, "split_item": 0}, ValueError, "expected split_item of 2 or 3"),
-        ({"act_type": 1}, ValueError, "expected act_type 1 only with"),
-        ({"act_type": 3}, ValueError, "expected act_type of"),
-        ({"offset": [torch.ones(2, 5)]}, ValueError, "expected no offset"),
-        ({"activation_input": [torch.ones(2)]}, ValueError, "expected no activation_input"),
-        ({"output_dtype": torch.int32}, ValueError, "expected output_dtype"),
-        ({"weight": [torch.ones(2, 9, 5)]}, ValueError, r"weight of \[k, n\] in group 0"),
-        ({"weight": [torch.ones(2, 8, 5).half()]}, TypeError, "of one dtype"),
-        ({"weight": [torch.ones(5)]}, ValueError, r"one weight of \[groups, k, n\]"),
-        ({"x": []}, ValueError, "at least one x"),
-        ({"scale": [torch.ones(2, 5)]}, ValueError, "expected no scale"),
-        ({"bias": [torch.ones(2, 4)]}, ValueError, r"expected bias of \[5\] a group"),
-    ],
-)
-def test_grouped_products_refuse_what_does_not_fit(
-    change: dict[str, Any], error: type[Exception], text: str
-) -> None:
-    refused(wide_call() | change, error, text)
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "text"),
-    [
-        ({"output_dtype": None}, ValueError, "expected output_dtype"),
-        ({"scale": None}, ValueError, "expected scale with x and weight of int8 and int8"),
-        ({"scale": [torch.ones(2, 4)]}, ValueError, r"expected scale of \[2, 5\] \(a column\)"),
-        ({"scale": [torch.ones(3, 5)]}, ValueError, r"expected scale of \[2, ..\]"),
-        ({"scale": [torch.ones(2, 5).double()]}, TypeError, "expected scale of float32"),
-        ({"per_token_scale": [torch.ones(3)]}, ValueError, "expected per_token_scale of"),
-        ({"per_token_scale": [torch.ones(2)]}, ValueError, r"per_token_scale of \[4\], one a row"),
-        ({"per_token_scale": [torch.ones(4).half()]}, TypeError, "per_token_scale of float32"),
-        ({"antiquant_offset": [torch.ones(2, 5)]}, ValueError, "expected no antiquant_offset"),
-        ({"weight": [torch.ones(2, 8, 5)]}, TypeError, "expected x and weight of int8"),
-        ({"x": [torch.ones(4, 8, dtype=torch.uint8)]}, TypeError, "expected x of a floating"),
-        ({"x": [torch.ones(4, 8, dtype=torch.int64)]}, TypeError, "expected x of a floating"),
-        ({"x": [torch.ones(4, 1, dtype=torch.int32)]}, TypeError, "expected x and weight of"),
-        ({"scale_dtype": E8M0}, TypeError, "expected scale of float32 with x of int8"),
-        ({"group_type": 2}, ValueError, "for group_type 2"),
-    ],
-)
-def test_quantised_products_refuse_what_does_not_fit(
-    change: dict[str, Any], error: type[Exception], text: str
-) -> None:
-    refused(int8_call() | change, error, text)
-
-
-def test_fp8_takes_no_bias_and_fp4_only_mx_scales() -> None:
-    x, weight = coded("e4m3", 4, 64), coded("e4m3", 2, 64, 8)
-    call = int8_call() | {"x": [x.codes], "weight": [weight.codes], "scale": [torch.ones(2, 8)]}
-    refused(call | {"bias": [torch.ones(2, 8)]}, ValueError, "expected no bias")
-    x, weight = coded("e2m1", 4, 64), coded("e2m1", 2, 64, 8)
-    call |= {"x": [x.codes], "weight": [weight.codes], "x_dtype": 296, "weight_dtype": 296}
-    refused(call, TypeError, "of float8_e8m0fnu with a weight of float4")
-    tiny = {"x": [coded("e2m1", 4, 2).codes], "weight": [coded("e2m1", 2, 2, 8).codes]}
-    refused(call | tiny, ValueError, "expected k other than 2")
-
-
-def kernel(x: Any, weight: Any, **call: Any) -> Any:
-    """The kernel that one call records."""
-    with torch_npu_sim.trace() as trace:
-        matmul(x, weight, **call)
-    return trace.kernels[-1]
-
-
-def test_groups_without_rows_cost_nothing() -> None:
-    x, weight = torch.randn(256, 512), torch.randn(32, 512, 512)
-
-    def bytes_read(sizes: list[int]) -> int:
-        return int(kernel([x], [weight], **by_rows(sizes)).bytes_read)
-
-    assert bytes_read([128, 128] + [0] * 30) * 8 < bytes_read([8] * 32)
-
-
-def test_codes_of_four_bits_are_read_as_such() -> None:
-    m, n, k = 16, 1024, 1024
-
-    def weight_bytes(form: str, **call: Any) -> int:
-        x = coded("bf16", m, k)
-        weight = coded(form, 1, k, n)
-        call |= by_rows([m], weight_dtype=weight.dtype)
-        if form != "bf16":
-            call |= {"antiquant_scale": [torch.ones(1, n).bfloat16()]}
-        return int(kernel([x.codes], [weight.codes], **call).bytes_read) - m * k * 2
-
-    assert weight_bytes("bf16") == n * k * 2
-    assert weight_bytes("int8") == n * k
-    assert weight_bytes("int4") == n * k // 2
-
-
-def test_scales_of_the_mx_formats_are_read_too() -> None:
-    m, n, k = 64, 256, 1024
-    x, weight = coded("e4m3", m, k), coded("e4m3", 1, k, n)
-    of_x, of_weight = mx_scales(1, m, n, k)
-    call = by_rows(
-        [m],
-        scale=[of_weight],
-        per_token_scale=[of_x],
-        scale_dtype=E8M0,
-        per_token_scale_dtype=E8M0,
-        output_dtype=torch.bfloat16,
-    )
-    read = int(kernel([x.codes], [weight.codes], **call).bytes_read)
-    assert read == (m + n) * k * 33 // 32
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    sizes=st.lists(st.integers(-1, 5), max_size=5),
-    extra=st.integers(0, 3),
-    kind=st.integers(-1, 3),
-    k=st.integers(0, 4),
-    group_type=st.integers(-1, 2),
-    split_item=st.integers(-1, 4),
-)
-def test_any_grouped_product_is_right_or_refused(
-    sizes: list[int], extra: int, kind: int, k: int, group_type: int, split_item: int
-) -> None:
-    x, weight = torch.randn(max(sum(sizes), 0) + extra, k), torch.randn(len(sizes), k, 2)
-    try:
-        results = matmul(
-            [x],
-            [weight],
-            group_list=grouped.group_list(sizes, kind),
-            group_list_type=kind,
-            group_type=group_type,
-            split_item=split_item,
-        )
-    except ValueError as error:
-        assert "npu_grouped_matmul: expected" in str(error)  # noqa: PT017
-        return
-    if kind == 2:  # groups without rows stand last
-        order = sorted(range(len(sizes)), key=lambda group: sizes[group] == 0)
-        sizes, weight = [sizes[group] for group in order], weight[order]
-    want = grouped.products_by_rows(x, weight, sizes)
-    whole = torch.cat([result.cpu() for result in results])
-    assert torch.allclose(whole, want[: whole.shape[0]].float(), atol=1e-5)
-
-
-FORMS = st.sampled_from(["int8", "int4", "e4m3", "hifloat8", "e2m1", "bf16", "fp16", "fp32"])
-SCALES = st.sampled_from(["none", "column", "tensor", "run", "block", "mx", "wrong"])
-ERRORS = (ValueError, TypeError, IndexError, NotImplementedError)
-
-
-def any_scale(kind: str, groups: int, n: int, k: int, dtype: torch.dtype) -> Any:
-    shapes = {"column": (groups, n), "tensor": (groups,), "run": (groups, 2, n)}
-    if kind == "none":
-        return None
-    if kind == "mx":
-        return [e8m0(groups, -(-k // 64), n)]
-    if kind == "block":
-        return [torch.ones(groups, -(-k // 128), -(-n // 128)).to(dtype)]
-    return [torch.ones(shapes.get(kind, (n,))).to(dtype)]
-
-
-@settings(max_examples=250, deadline=None)
-@given(
-    form=FORMS,
-    weight_form=FORMS,
-    scale=SCALES,
-    fine=SCALES,
-    token=st.sampled_from(["none", "token", "run", "mx"]),
-    sizes=st.lists(st.integers(0, 3), min_size=1, max_size=3),
-    k=st.sampled_from([0, 8, 64, 136]),
-    out=st.sampled_from([None, torch.float32, torch.bfloat16, torch.int8]),
-)
-def test_any_quantised_product_is_right_or_refused(
-    form: str,
-    weight_form: str,
-    scale: str,
-    fine: str,
-    token: str,
-    sizes: list[int],
-    k: int,
-    out: torch.dtype | None,
-) -> None:
-    m, n, groups = sum(sizes), 8, len(sizes)
-    x, weight = coded(form, m, k), coded(weight_form, groups, k, n)
-    tokens = {"none": None, "token": [torch.ones(m)], "run": [torch.ones(m, -(-k // 128))]}
-    call = by_rows(
-        sizes,
-        scale=any_scale(scale, groups, n, k, torch.float32),
-        antiquant_scale=any_scale(fine, groups, n, k, torch.bfloat16),
-        per_token_scale=[e8m0(m, -(-k // 64))] if token == "mx" else tokens[token],
-        scale_dtype=E8M0 if scale == "mx" else None,
-        per_token_scale_dtype=E8M0 if token == "mx" else None,
-        x_dtype=x.dtype,
-        weight_dtype=weight.dtype,
-        output_dtype=out,
-    )
-    try:
-        (y,) = matmul([x.codes], [weight.codes], **call)
-    except ERRORS as error:
-        assert "npu_grouped_matmul: expected" in str(error)  # noqa: PT017
-        return
-    if "mx" in (scale, fine, token):  # random factors: shape and dtype alone
-        assert y.shape == (m, n)
-        return
-    assert_near(y, grouped.products_by_rows(x.values, weight.values, sizes))

@@ -2,9 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+import torch_npu_sim
+from torch_npu_sim.testing.comparison import on_npu
 from torch_npu_sim.testing.reference import grouped, quant
 
 __all__ = [
@@ -13,8 +16,10 @@ __all__ = [
     "HIFLOAT8",
     "Coded",
     "assert_near",
+    "by_rows",
     "coded",
     "e8m0",
+    "grouped_matmul",
     "mx_scales",
     "turned",
 ]
@@ -84,3 +89,17 @@ def assert_near(got: torch.Tensor, want: torch.Tensor) -> None:
     largest = max(float(want.abs().max()), 1e-6) if want.numel() else 1.0
     difference = (got.cpu().double() - want.double()).abs()
     assert (difference <= step * (want.double().abs() + largest / 4)).all(), difference.max()
+
+
+def grouped_matmul(x: Any, weight: Any, **call: Any) -> list[torch.Tensor]:
+    """npu_grouped_matmul on npu; tensors of `call` are moved there."""
+    results: list[torch.Tensor] = torch_npu_sim.npu_grouped_matmul(
+        *on_npu((x, weight)), **on_npu(call)
+    )
+    return results
+
+
+def by_rows(sizes: list[int], kind: int = 1, **call: Any) -> dict[str, Any]:
+    """The arguments of groups of rows with one result."""
+    groups = grouped.group_list(sizes, kind)
+    return {"group_list": groups, "group_list_type": kind, "group_type": 0, "split_item": 3} | call

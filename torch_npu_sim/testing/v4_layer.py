@@ -32,14 +32,13 @@ def make_config(layer: str, *, flash: bool = False, hashed: bool = True) -> Any:
     """Returns the configuration of a model of one layer."""
     from transformers import DeepseekV4Config
 
-    sizes: dict[str, Any] = {} if flash else SMALL
+    sizes: dict[str, Any] = {"attn_implementation": "eager"} | ({} if flash else SMALL)
     config = DeepseekV4Config(
         num_hidden_layers=1,
         layer_types=[LAYERS[layer]],
         mlp_layer_types=["hash_moe" if hashed else "moe"],
         n_routed_experts=16,
         vocab_size=1024,
-        attn_implementation="eager",
         **sizes,
     )
     config._experts_implementation = "grouped_mm"  # what a whole model takes
@@ -50,7 +49,7 @@ def make_layer(config: Any) -> Any:
     """Returns a layer of random weights, in the dtypes of the published checkpoints."""
     from transformers.models.deepseek_v4.modeling_deepseek_v4 import DeepseekV4DecoderLayer
 
-    layer = DeepseekV4DecoderLayer(config, 0)
+    layer: Any = DeepseekV4DecoderLayer(config, 0)
     for name, parameter in layer.named_parameters():
         with torch.no_grad():
             if name.endswith("norm.weight"):

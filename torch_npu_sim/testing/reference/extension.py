@@ -44,7 +44,8 @@ def hc_pre(
     mix = flat @ cut.T / torch.sqrt(flat.pow(2).mean(-1, keepdim=True) + norm_eps)
     pre = torch.sigmoid(mix[..., :n] * scale[0] + base[:n]) + eps
     post = 2 * torch.sigmoid(mix[..., n : 2 * n] * scale[1] + base[n : 2 * n])
-    comb = torch.softmax((mix[..., 2 * n :] * scale[2] + base[2 * n :]).unflatten(-1, (n, n)), -1)
+    rest = mix[..., 2 * n :] * scale[2] + base[2 * n :]
+    comb = torch.softmax(rest.view(*rest.shape[:-1], n, n), -1)
     comb = comb + eps
     for i in range(2 * iterations - 1):
         comb = comb / (comb.sum(-1 if i % 2 else -2, keepdim=True) + eps)
@@ -157,7 +158,7 @@ def packed_key(x: torch.Tensor, dtype: torch.dtype, tile: int = 64, rope: int = 
     """A row of bf16 values as bytes: [rope, codes, an E8M0 scale a tile]."""
     latent, turned = x[:-rope].float(), x[-rope:]
     codes, scales = [], []
-    for part in latent.split(tile):
+    for part in torch.split(latent, tile):
         largest = torch.tensor(max(part.abs().max().item(), 1e-4), dtype=torch.float32)
         reciprocal = torch.tensor(1 / _LARGEST[dtype], dtype=torch.float32)
         power, code = _power_above((largest * reciprocal).item())
@@ -186,7 +187,7 @@ def indexer_row(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Codes [width] and scales of 128 (fp32, or E8M0 codes) of one row."""
     codes, scales = [], []
-    for part in x.float().split(128):
+    for part in torch.split(x.float(), 128):
         scale = part.abs().max() / _LARGEST[dtype]
         power, code = _power_above(scale.item())
         divisor = power if powers else scale.item()

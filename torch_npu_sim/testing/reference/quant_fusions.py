@@ -56,7 +56,7 @@ def gated_grad(x: torch.Tensor, grad: torch.Tensor, *, left: bool = True) -> tor
     gate, value = parts if left else parts[::-1]
     gate.requires_grad_()
     value.requires_grad_()
-    (torch.nn.functional.silu(gate) * value).backward(grad.double())
+    torch.autograd.backward(torch.nn.functional.silu(gate) * value, grad.double())
     assert gate.grad is not None and value.grad is not None
     return torch.cat([gate.grad, value.grad], -1)
 
@@ -153,7 +153,7 @@ def decode_hifloat8(code: int) -> float:
             exponent = 0
             if field:
                 exponent = int("1" + field[1:], 2) * (-1 if field[0] == "1" else 1)
-            return sign * 2.0**exponent * (1 + int(mantissa, 2) / 2 ** len(mantissa))
+            return float(sign * 2.0**exponent * (1 + int(mantissa, 2) / 2 ** len(mantissa)))
     subnormal = int(bits[4:], 2)
     return 0.0 if subnormal == 0 else sign * 2.0 ** (subnormal - 23)
 

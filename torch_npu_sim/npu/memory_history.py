@@ -11,7 +11,14 @@ from torch_npu_sim import _C
 from torch_npu_sim.npu.devices import DeviceLike, _existing, _index_of, device_count
 from torch_npu_sim.npu.lifecycle import _lazy_init
 
-__all__ = ["memory_snapshot"]
+__all__ = ["is_recording", "memory_snapshot"]
+
+_recording = False
+
+
+def is_recording() -> bool:
+    """Returns whether `_record_memory_history` is on."""
+    return _recording
 
 
 def memory_snapshot(mempool_id: tuple[int, int] | None = None) -> list[dict[str, Any]]:
@@ -53,6 +60,8 @@ def _record_memory_history(
             f"'all', got {enabled!r}"
         )
     del context, stacks, device
+    global _recording
+    _recording = bool(enabled)
     _lazy_init()
     if clear_history or not enabled:
         _C.record_memory_history(0)

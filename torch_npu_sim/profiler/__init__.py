@@ -1,6 +1,7 @@
-"""``torch_npu.profiler``: torch.profiler with the card's options and the vendor's folder names.
+"""``torch_npu.profiler``: torch.profiler with the card's options, and the vendor's files.
 
 A profile is torch's own: host events, and each kernel of the card with its simulated duration.
+`tensorboard_trace_handler` writes it as the vendor's tools read it.
 """
 
 from torch_npu_sim.profiler.experimental_config import (

@@ -1,7 +1,9 @@
 """What to measure on the card. Names and values are torch_npu's (experimental_config.py there)."""
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 __all__ = [
     "AiCMetrics",
@@ -77,7 +79,10 @@ def supported_export_type() -> set[str]:
 
 @dataclass
 class _ExperimentalConfig:
-    """Options of torch_npu's profiler. All are accepted; every kernel is recorded with its time.
+    """Options of torch_npu's profiler.
+
+    Level 0 and Level_none read no counters: `aic_metrics` becomes AiCoreNone, as there. Level_none
+    is for mstx alone and switches it on. Of the files, only text is written.
 
     Raises:
         ValueError: the level, the metrics or the export type are none of torch_npu's.
@@ -111,3 +116,22 @@ class _ExperimentalConfig:
                 raise ValueError(
                     f"_ExperimentalConfig: expected {name} among {sorted(known)}, got {given}"
                 )
+        if not self.reads_counters:
+            self.aic_metrics = AiCMetrics.AiCoreNone
+        if self.profiler_level == ProfilerLevel.Level_none:
+            self.mstx = True
+        if ExportType.Db in self.export_type:
+            warnings.warn("_ExperimentalConfig: files of type db are not written", stacklevel=3)
+
+    @property
+    def reads_counters(self) -> bool:
+        """Whether the level reads counters of the cores: Level1 and Level2 do."""
+        return self.profiler_level in (ProfilerLevel.Level1, ProfilerLevel.Level2)
+
+    def as_info(self) -> dict[str, Any]:
+        """Returns the options under the names that parsers look for in profiler_info.json."""
+        public = {"record_op_args"}
+        return {
+            each.name if each.name in public else f"_{each.name}": getattr(self, each.name)
+            for each in fields(self)
+        }

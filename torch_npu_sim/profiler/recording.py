@@ -1,0 +1,202 @@
+"""What one recording of a profile holds: kernels, steps, memory, and the host's operators."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from torch_npu_sim import _C
+from torch_npu_sim.profiler.memory_events import MemoryEvent, MemoryRecorder
+from torch_npu_sim.report import Kernel, trace
+
+__all__ = ["HostOperator", "Recording", "Step", "Task"]
+
+_PS_PER_US = 1_000_000
+_NS_PER_US = 1000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the schedule, in simulated microseconds of the host since the recording began."""
+
+    number: int
+    begin_us: float
+    end_us: float
+
+
+@dataclass(frozen=True)
+class HostOperator:
+    """An operator or a range on the host, in nanoseconds of the wall clock."""
+
+    name: str
+    kind: str  # Kineto's: "cpu_op", "user_annotation", "python_function" ...
+    thread: int
+    correlation: int
+    start_ns: int
+    duration_ns: int
+    shapes: Sequence[Sequence[int]]
+    dtypes: Sequence[str]
+    flops: int
+    stack: Sequence[str]
+    sequence: int
+
+    @classmethod
+    def from_event(cls, event: Any) -> "HostOperator":
+        """Makes one of an event of Kineto."""
+        return cls(
+            name=event.name(),
+            kind=event.activity_type(),
+            thread=event.start_thread_id(),
+            correlation=event.correlation_id(),
+            start_ns=event.start_ns(),
+            duration_ns=event.duration_ns(),
+            shapes=event.shapes(),
+            dtypes=event.dtypes(),
+            flops=event.flops(),
+            stack=event.stack(),
+            sequence=event.sequence_nr(),
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kernel in its place: the wait before it on its stream, its step, the operator it is of."""
+
+    number: int
+    kernel: Kernel
+    wait_us: float
+    step: int | None
+    operator: HostOperator | None
+
+
+class Recording:
+    """Records from `start` to `stop`; `mark_step` begins a step and ends the one before.
+
+    Times are microseconds since `start`. `wall_ns` lays them on the wall clock from the moment when
+    the recording began, as torch.profiler's events of the card are.
+    """
+
+    def __init__(self, *, with_memory: bool) -> None:
+        """Makes a recording that has not begun."""
+        self._trace = trace()
+        self._memory = MemoryRecorder() if with_memory else None
+        self._marks: list[tuple[int, float]] = []
+        self.start_ns = 0
+        self.end_ns = 0
+        self.steps: list[Step] = []
+        self.tasks: list[Task] = []
+        self.operators: list[HostOperator] = []
+        self.memory: list[MemoryEvent] = []
+
+    def start(self) -> None:
+        """Begins to record."""
+        self.start_ns = time.time_ns()
+        self._begin_ps = _C.host_now_ps()
+        self._trace.__enter__()
+        if self._memory is not None:
+            self._memory.start()
+
+    def mark_step(self, number: int) -> None:
+        """Notes that step `number` begins now, unless it is the one that runs."""
+        if not self._marks or self._marks[-1][0] != number:
+            self._marks.append((number, self._now_us()))
+
+    def stop(self) -> None:
+        """Ends the recording; the host does not wait for the card."""
+        end = self._now_us()
+        ends = [begin for _, begin in self._marks[1:]] + [end]
+        self.steps = [
+            Step(number, begin, until)
+            for (number, begin), until in zip(self._marks, ends, strict=True)
+        ]
+        if self._memory is not None:
+            self.memory = self._memory.stop(self._begin_ps)
+        self._trace.__exit__(None, None, None)
+        self.end_ns = time.time_ns()
+
+    def link(self, events: Iterable[Any], *, with_card: bool) -> None:
+        """Joins the kernels with the events of Kineto: operators of the host, and which is whose.
+
+        Args:
+            events: of the session that recorded the same time.
+            with_card: keep the kernels; else the host alone was to be recorded.
+        """
+        host, card = [], []
+        for event in events:
+            on_host = event.device_type() == torch.autograd.DeviceType.CPU
+            (host if on_host else card).append(event)
+        self.operators = [HostOperator.from_event(event) for event in host]
+        if with_card:
+            owners = _owners(card, self.operators)
+            self.tasks = _tasks(self._trace.kernels, self.steps, owners)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The kernels, in the order of their start."""
+        return [task.kernel for task in self.tasks]
+
+    @property
+    def devices(self) -> list[int]:
+        """The cards that ran anything."""
+        return sorted({kernel.device for kernel in self.kernels})
+
+    def wall_ns(self, at_us: float) -> int:
+        """Returns the nanosecond of the wall clock that stands for a simulated time."""
+        return self.start_ns + round(at_us * _NS_PER_US)
+
+    def _now_us(self) -> float:
+        return (_C.host_now_ps() - self._begin_ps) / _PS_PER_US
+
+
+_Place = tuple[int, int]  # card and stream
+
+
+def _owners(
+    card: Iterable[Any], operators: Iterable[HostOperator]
+) -> dict[_Place, list[HostOperator | None]]:
+    """Returns for each stream the operators of its kernels, in the order of their start."""
+    by_correlation = {each.correlation: each for each in operators}
+    found: dict[_Place, list[HostOperator | None]] = defaultdict(list)
+    for event in sorted(card, key=lambda event: event.start_ns()):
+        owner = by_correlation.get(event.linked_correlation_id())
+        found[event.device_index(), event.device_resource_id()].append(owner)
+    return found
+
+
+def _tasks(
+    kernels: Sequence[Kernel],
+    steps: Sequence[Step],
+    owners: dict[_Place, list[HostOperator | None]],
+) -> list[Task]:
+    counts: dict[_Place, int] = defaultdict(int)
+    for kernel in kernels:
+        counts[kernel.device, kernel.stream] += 1
+    ended: dict[_Place, float] = {}
+    seen: dict[_Place, int] = defaultdict(int)
+    tasks = []
+    for number, kernel in enumerate(kernels):
+        place = kernel.device, kernel.stream
+        known = owners.get(place, [])
+        tasks.append(
+            Task(
+                number=number,
+                kernel=kernel,
+                wait_us=max(0.0, kernel.start_us - ended.get(place, kernel.start_us)),
+                step=_step_of(kernel, steps),
+                operator=known[seen[place]] if len(known) == counts[place] else None,
+            )
+        )
+        ended[place] = kernel.end_us
+        seen[place] += 1
+    return tasks
+
+
+def _step_of(kernel: Kernel, steps: Iterable[Step]) -> int | None:
+    """Returns the step in which the host launched the kernel."""
+    for step in steps:
+        if step.begin_us < kernel.issued_us <= step.end_us:
+            return step.number
+    return None

@@ -4,23 +4,38 @@ import functools
 import itertools
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch.profiler import record_function
 
-__all__ = ["annotate", "mstx"]
+__all__ = ["annotate", "mstx", "select_domains"]
+
+_Region = AbstractContextManager[Any]
 
 _ids = itertools.count(1)
-_open: dict[tuple[str, int], record_function] = {}
+_open: dict[tuple[str, int], _Region] = {}
 _stacks = threading.local()
+_included: Collection[str] = ()
+_excluded: Collection[str] = ()
 
 
-def _begin(message: str) -> record_function:
-    region = record_function(message)
-    region.__enter__()  # type: ignore[no-untyped-call]
+def select_domains(included: Collection[str] = (), excluded: Collection[str] = ()) -> None:
+    """Annotates only marks and ranges of some domains, or all but some; by default all."""
+    global _included, _excluded
+    _included, _excluded = included, excluded
+
+
+def _is_selected(domain: str) -> bool:
+    return domain in _included if _included else domain not in _excluded
+
+
+def _begin(message: str, domain: str) -> _Region:
+    region: _Region = record_function(message) if _is_selected(domain) else nullcontext()
+    region.__enter__()
     return region
 
 
@@ -33,10 +48,10 @@ def _are_texts(message: object, domain: object, caller: str) -> bool:
     return True
 
 
-def _stack(domain: str) -> list[record_function]:
+def _stack(domain: str) -> list[_Region]:
     if not hasattr(_stacks, "of"):
         _stacks.of = {}
-    found: list[record_function] = _stacks.of.setdefault(domain, [])
+    found: list[_Region] = _stacks.of.setdefault(domain, [])
     return found
 
 
@@ -50,7 +65,7 @@ class mstx:  # noqa: N801 (torch_npu's name)
         """Notes one point in time."""
         del stream
         if _are_texts(message, domain, "mark"):
-            _begin(message).__exit__(None, None, None)
+            _begin(message, domain).__exit__(None, None, None)
 
     @staticmethod
     def range_start(
@@ -61,7 +76,7 @@ class mstx:  # noqa: N801 (torch_npu's name)
         if not _are_texts(message, domain, "range_start"):
             return 0
         number = next(_ids)
-        _open[domain, number] = _begin(message)
+        _open[domain, number] = _begin(message, domain)
         return number
 
     @staticmethod
@@ -80,7 +95,7 @@ class mstx:  # noqa: N801 (torch_npu's name)
         if not _are_texts(message, domain, "range_push"):
             return -1
         stack = _stack(domain)
-        stack.append(_begin(message))
+        stack.append(_begin(message, domain))
         return len(stack) - 1
 
     @staticmethod

@@ -90,7 +90,8 @@ def counters(kernel: Kernel, metrics: str) -> Counters:
         "aicore_time(us)": duration if has_cube(kernel) else idle,
         "aiv_time(us)": duration if has_vector(kernel) else idle,
     }
-    return times | _KNOWN.get(metrics, lambda kernel: {})(kernel)
+    known = _KNOWN.get(metrics)
+    return times | known(kernel) if known is not None else times
 
 
 def block_count(kernel: Kernel) -> int | None:

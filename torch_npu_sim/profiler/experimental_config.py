@@ -82,7 +82,8 @@ class _ExperimentalConfig:
     """Options of torch_npu's profiler.
 
     Level 0 and Level_none read no counters: `aic_metrics` becomes AiCoreNone, as there. Level_none
-    is for mstx alone and switches it on. Of the files, only text is written.
+    is for mstx alone and switches it on; domains select nothing without it. Of the files, only text
+    is written.
 
     Raises:
         ValueError: the level, the metrics or the export type are none of torch_npu's.
@@ -120,6 +121,8 @@ class _ExperimentalConfig:
             self.aic_metrics = AiCMetrics.AiCoreNone
         if self.profiler_level == ProfilerLevel.Level_none:
             self.mstx = True
+        if not (self.mstx or self.msprof_tx):
+            self.mstx_domain_include = self.mstx_domain_exclude = []
         if ExportType.Db in self.export_type:
             warnings.warn("_ExperimentalConfig: files of type db are not written", stacklevel=3)
 

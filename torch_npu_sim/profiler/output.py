@@ -149,8 +149,8 @@ def _schedule(profiled: "profile") -> Mapping[str, Any]:
 
 def _metadata(profiled: "profile") -> dict[str, Any]:
     variables = {name: os.environ.get(name, "") for name in _VARIABLES}
-    trace_id = {"trace_id": profiled.get_trace_id() or ""}
-    return {**profiled.metadata, "ENV_VARIABLES": variables, **trace_id}
+    trace_id = profiled.get_trace_id() or ""  # type: ignore[no-untyped-call]
+    return {**profiled.metadata, "ENV_VARIABLES": variables, "trace_id": trace_id}
 
 
 def _write_json(path: Path, content: Any, indent: int | None = None) -> None:

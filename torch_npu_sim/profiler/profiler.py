@@ -14,6 +14,7 @@ import torch.profiler
 from torch.profiler import ProfilerAction
 from torch.profiler import schedule as _torch_schedule
 
+from torch_npu_sim.npu.mstx import select_domains
 from torch_npu_sim.profiler.experimental_config import _ExperimentalConfig
 from torch_npu_sim.profiler.output import new_folder, write_profile
 from torch_npu_sim.profiler.recording import Recording
@@ -129,10 +130,12 @@ class profile(torch.profiler.profile):  # noqa: N801 (torch's name)
         self._recording = Recording(with_memory=self.profile_memory and self.records_card)
         self._recording.start()
         self._is_recording = True
+        select_domains(self.npu_config.mstx_domain_include, self.npu_config.mstx_domain_exclude)
         self._mark_step()
 
     def stop_trace(self) -> None:
         """Ends the recording; the schedule calls it."""
+        select_domains()
         if self._recording is not None and self._is_recording:
             self._recording.stop()
         super().stop_trace()

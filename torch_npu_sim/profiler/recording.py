@@ -4,9 +4,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-import torch
+from torch._C._autograd import DeviceType
 
 from torch_npu_sim import _C
 from torch_npu_sim.profiler.memory_events import MemoryEvent, MemoryRecorder
@@ -107,10 +108,9 @@ class Recording:
     def stop(self) -> None:
         """Ends the recording; the host does not wait for the card."""
         end = self._now_us()
-        ends = [begin for _, begin in self._marks[1:]] + [end]
+        begins = [*self._marks, (-1, end)]
         self.steps = [
-            Step(number, begin, until)
-            for (number, begin), until in zip(self._marks, ends, strict=True)
+            Step(number, begin, until) for (number, begin), (_, until) in pairwise(begins)
         ]
         if self._memory is not None:
             self.memory = self._memory.stop(self._begin_ps)
@@ -124,10 +124,7 @@ class Recording:
             events: of the session that recorded the same time.
             with_card: keep the kernels; else the host alone was to be recorded.
         """
-        host, card = [], []
-        for event in events:
-            on_host = event.device_type() == torch.autograd.DeviceType.CPU
-            (host if on_host else card).append(event)
+        host, card = _parted(events)
         self.operators = [HostOperator.from_event(event) for event in host]
         if with_card:
             owners = _owners(card, self.operators)
@@ -149,6 +146,15 @@ class Recording:
 
     def _now_us(self) -> float:
         return (_C.host_now_ps() - self._begin_ps) / _PS_PER_US
+
+
+def _parted(events: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+    """Returns the events of the host, and those of the card."""
+    host: list[Any] = []
+    card: list[Any] = []
+    for event in events:
+        (host if event.device_type() == DeviceType.CPU else card).append(event)
+    return host, card
 
 
 _Place = tuple[int, int]  # card and stream

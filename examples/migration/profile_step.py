@@ -33,7 +33,7 @@ def main(folder: str) -> None:
             model(torch.randn(8, 16, 64, device="cuda")).sum().backward()
             optimizer.step()
             profiler.step()
-    print(f"{len(list(Path(folder).rglob('*.json')))} trace")
+    print(f"{len(list(Path(folder).rglob('*trace*.json')))} trace")
 
 
 if __name__ == "__main__":

@@ -241,6 +241,14 @@ def test_task_time_has_every_kernel_of_the_trace(level1: Written) -> None:
     assert rows[-1]["kernel_type"] == "MEMCPY_ASYNC"
 
 
+def test_hits_of_l2_are_shares_of_the_bytes_read(tmp_path: Path) -> None:
+    written = write(tmp_path, config={"l2_cache": True})
+    reading = [kernel for kernel in written.on_cores if kernel.bytes_read]
+    rates = [us(row["Hit Rate"]) for row in written.table("l2_cache.csv")]
+    expected = [kernel.bytes_hit / kernel.bytes_read for kernel in reading]
+    assert rates == pytest.approx(expected, abs=6e-4) and max(rates) > 0
+
+
 def test_launches_take_the_host_s_time_an_operator(level1: Written) -> None:
     (row,) = level1.table("api_statistic.csv")
     assert (row["Level"], row["API Name"]) == ("node", "launch")

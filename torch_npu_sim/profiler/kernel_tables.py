@@ -1,4 +1,4 @@
-"""Tables of the card's kernels: kernel_details, op_statistic, task_time, step_trace_time.
+"""Tables of the card's kernels: kernel_details, op_statistic, task_time, l2_cache and steps.
 
 Columns are those of Ascend/pytorch's parsers (prof_view and prof_common_func/_csv_headers.py) and
 of msprof's op_summary, op_statistic and task_time.
@@ -24,6 +24,7 @@ __all__ = [
     "kernel_name",
     "write_api_statistic",
     "write_kernel_details",
+    "write_l2_cache",
     "write_op_statistic",
     "write_step_trace_time",
     "write_task_time",
@@ -142,6 +143,23 @@ def write_task_time(folder: Path, recording: Recording) -> None:
         for task in recording.tasks
     )
     write_table(folder / "task_time.csv", headers, rows)
+
+
+def write_l2_cache(folder: Path, recording: Recording) -> None:
+    """Writes l2_cache.csv: the share of the bytes read that L2 held; evictions are not known."""
+    headers = ["Device_id", "Stream Id", "Task Id", "Hit Rate", "Victim Rate", "Op Name"]
+    rows = (
+        {
+            "Device_id": task.kernel.device,
+            "Stream Id": task.kernel.stream,
+            "Task Id": task.number,
+            "Hit Rate": fixed(task.kernel.bytes_hit / task.kernel.bytes_read),
+            "Op Name": kernel_name(task.kernel),
+        }
+        for task in recording.tasks
+        if is_on_core(task.kernel) and task.kernel.bytes_read
+    )
+    write_table(folder / "l2_cache.csv", headers, rows)
 
 
 def write_api_statistic(folder: Path, recording: Recording) -> None:

@@ -16,6 +16,7 @@ from torch_npu_sim.profiler.experimental_config import ProfilerLevel
 from torch_npu_sim.profiler.kernel_tables import (
     write_api_statistic,
     write_kernel_details,
+    write_l2_cache,
     write_op_statistic,
     write_step_trace_time,
     write_task_time,
@@ -76,6 +77,8 @@ def _write_output(output: Path, profiled: "profile", recording: Recording) -> No
     write_kernel_details(output, recording, config)
     write_step_trace_time(output, recording)
     write_task_time(output, recording)
+    if config.l2_cache:
+        write_l2_cache(output, recording)
     if config.reads_counters:
         write_op_statistic(output, recording)
         write_api_statistic(output, recording)

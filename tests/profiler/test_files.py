@@ -436,6 +436,22 @@ def test_domains_of_mstx_are_selected(tmp_path: Path) -> None:
     assert not {"range of yours", "push of yours"} & names
 
 
+def test_a_range_with_a_stream_is_around_its_kernels_on_the_card(tmp_path: Path) -> None:
+    def ranged() -> None:
+        torch.ones(4, device="npu")
+        with mstx.annotate("mine", torch.npu.current_stream()):
+            work()
+
+    written = write(tmp_path, ranged)
+    (span,) = spans(written.timeline(), "mstx")
+    inside = written.trace.kernels[1:]
+    assert span["name"] == "mine"
+    assert span["dur"] == pytest.approx(inside[-1].end_us - inside[0].start_us)
+    assert {e["cat"] for e in written.timeline() if e["name"] == "mine"} == {
+        *("mstx", "user_annotation"),
+    }
+
+
 def test_profiler_info_says_what_was_asked_and_that_times_are_simulated(level1: Written) -> None:
     info = level1.json("profiler_info.json")
     assert info["config"]["experimental_config"]["_profiler_level"] == "Level1"

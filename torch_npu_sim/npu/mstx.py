@@ -4,15 +4,18 @@ import functools
 import itertools
 import threading
 import warnings
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch.profiler import record_function
 
-__all__ = ["annotate", "mstx", "select_domains"]
+from torch_npu_sim import _C
+
+__all__ = ["StreamRange", "StreamRanges", "annotate", "mstx", "select_domains"]
 
 _Region = AbstractContextManager[Any]
 
@@ -33,8 +36,54 @@ def _is_selected(domain: str) -> bool:
     return domain in _included if _included else domain not in _excluded
 
 
-def _begin(message: str, domain: str) -> _Region:
-    region: _Region = record_function(message) if _is_selected(domain) else nullcontext()
+@dataclass(frozen=True)
+class StreamRange:
+    """A range that was given a stream, in simulated picoseconds of the host."""
+
+    message: str
+    device: int
+    stream: int
+    begin_ps: int
+    end_ps: int
+
+
+class StreamRanges:
+    """Hears of the ranges with a stream that end between `start` and `stop`."""
+
+    def __init__(self) -> None:
+        """Makes one that hears of nothing yet."""
+        self.heard: list[StreamRange] = []
+
+    def start(self) -> None:
+        """Listens from now on."""
+        _listeners.append(self)
+
+    def stop(self) -> None:
+        """Listens no more."""
+        _listeners.remove(self)
+
+
+_listeners: list[StreamRanges] = []
+
+
+@contextmanager
+def _on_stream(message: str, stream: torch.Stream) -> Iterator[None]:
+    begin = _C.host_now_ps()
+    with record_function(message):
+        yield
+    place = stream.device_index, stream.stream_id
+    for listener in _listeners:
+        listener.heard.append(StreamRange(message, *place, begin, _C.host_now_ps()))
+
+
+def _begin(message: str, domain: str, stream: torch.Stream | None) -> _Region:
+    region: _Region
+    if not _is_selected(domain):
+        region = nullcontext()
+    elif stream is None:
+        region = record_function(message)
+    else:
+        region = _on_stream(message, stream)
     region.__enter__()
     return region
 
@@ -56,27 +105,29 @@ def _stack(domain: str) -> list[_Region]:
 
 
 class mstx:  # noqa: N801 (torch_npu's name)
-    """Marks and ranges. A `stream` is accepted; the annotation is on the host's timeline."""
+    """Marks and ranges on the host's timeline.
+
+    One with a `stream` is also on the card's timeline of torch_npu.profiler, around the
+    kernels that the host launched on that stream meanwhile.
+    """
 
     annotate: Any
 
     @staticmethod
     def mark(message: str, stream: torch.Stream | None = None, domain: str = "default") -> None:
         """Notes one point in time."""
-        del stream
         if _are_texts(message, domain, "mark"):
-            _begin(message, domain).__exit__(None, None, None)
+            _begin(message, domain, stream).__exit__(None, None, None)
 
     @staticmethod
     def range_start(
         message: str, stream: torch.Stream | None = None, domain: str = "default"
     ) -> int:
         """Begins a range and returns its number, or 0 if `message` or `domain` is no text."""
-        del stream
         if not _are_texts(message, domain, "range_start"):
             return 0
         number = next(_ids)
-        _open[domain, number] = _begin(message, domain)
+        _open[domain, number] = _begin(message, domain, stream)
         return number
 
     @staticmethod
@@ -91,11 +142,10 @@ class mstx:  # noqa: N801 (torch_npu's name)
         message: str, stream: torch.Stream | None = None, domain: str = "default"
     ) -> int:
         """Begins a range inside the thread's last one; returns its depth, or -1 for no text."""
-        del stream
         if not _are_texts(message, domain, "range_push"):
             return -1
         stack = _stack(domain)
-        stack.append(_begin(message, domain))
+        stack.append(_begin(message, domain, stream))
         return len(stack) - 1
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,13 +10,17 @@ from typing import Any
 from torch._C._autograd import DeviceType
 
 from torch_npu_sim import _C
+from torch_npu_sim.npu.mstx import StreamRanges
 from torch_npu_sim.profiler.memory_events import MemoryEvent, MemoryRecorder
 from torch_npu_sim.report import Kernel, trace
 
-__all__ = ["HostOperator", "Recording", "Step", "Task"]
+__all__ = ["CardRange", "HostOperator", "Recording", "Step", "Task"]
 
 _PS_PER_US = 1_000_000
 _NS_PER_US = 1000
+
+# Kineto's points in time: allocations on the host, which are no operators.
+_INSTANT = "cpu_instant_event"
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,17 @@ class Task:
     operator: HostOperator | None
 
 
+@dataclass(frozen=True)
+class CardRange:
+    """A range of mstx on a stream of the card."""
+
+    message: str
+    device: int
+    stream: int
+    begin_us: float
+    end_us: float
+
+
 class Recording:
     """Records from `start` to `stop`; `mark_step` begins a step and ends the one before.
 
@@ -84,6 +99,7 @@ class Recording:
         """Makes a recording that has not begun."""
         self._trace = trace()
         self._memory = MemoryRecorder() if with_memory else None
+        self._stream_ranges = StreamRanges()
         self._marks: list[tuple[int, float]] = []
         self.start_ns = 0
         self.end_ns = 0
@@ -99,6 +115,7 @@ class Recording:
         self._trace.__enter__()
         if self._memory is not None:
             self._memory.start()
+        self._stream_ranges.start()
 
     def mark_step(self, number: int) -> None:
         """Notes that step `number` begins now, unless it is the one that runs."""
@@ -107,6 +124,7 @@ class Recording:
 
     def stop(self) -> None:
         """Ends the recording; the host does not wait for the card."""
+        self._stream_ranges.stop()
         end = self._now_us()
         begins = [*self._marks, (-1, end)]
         self.steps = [
@@ -140,12 +158,33 @@ class Recording:
         """The cards that ran anything."""
         return sorted({kernel.device for kernel in self.kernels})
 
+    def card_ranges(self) -> Iterator[CardRange]:
+        """Yields mstx ranges with a stream, from the start of their first kernel to the last's end.
+
+        Their kernels are those that the host launched on the stream within the range.
+        """
+        for heard in self._stream_ranges.heard:
+            begin_us, end_us = self._since_us(heard.begin_ps), self._since_us(heard.end_ps)
+            kernels = [
+                kernel
+                for kernel in self.kernels
+                if (kernel.device, kernel.stream) == (heard.device, heard.stream)
+                and begin_us < kernel.issued_us <= end_us
+            ]
+            if kernels:
+                place = heard.message, heard.device, heard.stream
+                last = max(kernel.end_us for kernel in kernels)
+                yield CardRange(*place, min(kernel.start_us for kernel in kernels), last)
+
     def wall_ns(self, at_us: float) -> int:
         """Returns the nanosecond of the wall clock that stands for a simulated time."""
         return self.start_ns + round(at_us * _NS_PER_US)
 
     def _now_us(self) -> float:
-        return (_C.host_now_ps() - self._begin_ps) / _PS_PER_US
+        return self._since_us(_C.host_now_ps())
+
+    def _since_us(self, at_ps: int) -> float:
+        return (at_ps - self._begin_ps) / _PS_PER_US
 
 
 def _parted(events: Iterable[Any]) -> tuple[list[Any], list[Any]]:
@@ -153,7 +192,8 @@ def _parted(events: Iterable[Any]) -> tuple[list[Any], list[Any]]:
     host: list[Any] = []
     card: list[Any] = []
     for event in events:
-        (host if event.device_type() == DeviceType.CPU else card).append(event)
+        if event.activity_type() != _INSTANT:
+            (host if event.device_type() == DeviceType.CPU else card).append(event)
     return host, card
 
 

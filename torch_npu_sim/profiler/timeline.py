@@ -26,7 +26,8 @@ _COMPUTING, _FREE = 0, 3
 
 def write_trace_view(folder: Path, recording: Recording) -> None:
     """Writes trace_view.json, a list of events that Perfetto and MindStudio Insight open."""
-    parts = (_host(recording), _hardware(recording), _overlap(recording), _memory(recording))
+    kinds = (_host, _card_ranges, _hardware, _overlap, _memory)
+    parts = (events(recording) for events in kinds)
     # Event by event, since json.dump takes the slow way of the standard library.
     texts = (json.dumps(event, allow_nan=False) for event in chain.from_iterable(parts))
     with open(folder / "trace_view.json", "w", encoding="utf-8") as file:
@@ -97,6 +98,19 @@ def _hardware(recording: Recording) -> Iterator[Event]:
         for task in tasks:
             yield _task(task, recording, pid)
             yield from _flow(task, recording, pid)
+
+
+def _card_ranges(recording: Recording) -> Iterator[Event]:
+    for each in recording.card_ranges():
+        yield {
+            "ph": "X",
+            "name": each.message,
+            "pid": _pid(_HARDWARE_INDEX, each.device),
+            "tid": each.stream,
+            "ts": timestamp(recording.wall_ns(each.begin_us)),
+            "dur": each.end_us - each.begin_us,
+            "cat": "mstx",
+        }
 
 
 def _task(task: Task, recording: Recording, pid: int) -> Event:

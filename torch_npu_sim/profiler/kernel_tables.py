@@ -221,14 +221,13 @@ def write_step_trace_time(folder: Path, recording: Recording) -> None:
 
 def _step_rows(recording: Recording, device: int) -> Iterator[dict[str, Any]]:
     steps: Sequence[Step | None] = recording.steps or [None]
+    kernels: dict[int | None, list[Kernel]] = defaultdict(list)
+    for task in recording.tasks:
+        if task.kernel.device == device:
+            kernels[task.step].append(task.kernel)
     for step in steps:
         number = None if step is None else step.number
-        kernels = [
-            task.kernel
-            for task in recording.tasks
-            if task.kernel.device == device and task.step == number
-        ]
-        spans = busy_spans(kernels)
+        spans = busy_spans(kernels[number])
         if spans:
             computing = sum(end - begin for begin, end in spans)
             stage = spans[-1][1] - spans[0][0]

@@ -1,6 +1,7 @@
 """What one recording of a profile holds: kernels, steps, memory, and the host's operators."""
 
 import time
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _NS_PER_US = 1000
 
 # Kineto's points in time: allocations on the host, which are no operators.
 _INSTANT = "cpu_instant_event"
+
+_Place = tuple[int, int]  # card and stream
 
 
 @dataclass(frozen=True)
@@ -163,18 +166,18 @@ class Recording:
 
         Their kernels are those that the host launched on the stream within the range.
         """
+        launched: dict[_Place, list[Kernel]] = defaultdict(list)
+        for kernel in self.kernels:  # a stream starts them in the order of their launch
+            launched[kernel.device, kernel.stream].append(kernel)
         for heard in self._stream_ranges.heard:
-            begin_us, end_us = self._since_us(heard.begin_ps), self._since_us(heard.end_ps)
-            kernels = [
-                kernel
-                for kernel in self.kernels
-                if (kernel.device, kernel.stream) == (heard.device, heard.stream)
-                and begin_us < kernel.issued_us <= end_us
-            ]
-            if kernels:
+            kernels = launched[heard.device, heard.stream]
+            first, end = (
+                bisect_right(kernels, self._since_us(at), key=lambda kernel: kernel.issued_us)
+                for at in (heard.begin_ps, heard.end_ps)
+            )
+            if first < end:
                 place = heard.message, heard.device, heard.stream
-                last = max(kernel.end_us for kernel in kernels)
-                yield CardRange(*place, min(kernel.start_us for kernel in kernels), last)
+                yield CardRange(*place, kernels[first].start_us, kernels[end - 1].end_us)
 
     def wall_ns(self, at_us: float) -> int:
         """Returns the nanosecond of the wall clock that stands for a simulated time."""
@@ -195,9 +198,6 @@ def _parted(events: Iterable[Any]) -> tuple[list[Any], list[Any]]:
         if event.activity_type() != _INSTANT:
             (host if event.device_type() == DeviceType.CPU else card).append(event)
     return host, card
-
-
-_Place = tuple[int, int]  # card and stream
 
 
 def _owners(
@@ -240,9 +240,9 @@ def _tasks(
     return tasks
 
 
-def _step_of(kernel: Kernel, steps: Iterable[Step]) -> int | None:
-    """Returns the step in which the host launched the kernel."""
-    for step in steps:
-        if step.begin_us < kernel.issued_us <= step.end_us:
-            return step.number
-    return None
+def _step_of(kernel: Kernel, steps: Sequence[Step]) -> int | None:
+    """Returns the step in which the host launched the kernel; steps follow each other."""
+    found = bisect_left(steps, kernel.issued_us, key=lambda step: step.end_us)
+    if found == len(steps) or kernel.issued_us <= steps[found].begin_us:
+        return None
+    return steps[found].number

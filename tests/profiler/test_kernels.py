@@ -17,7 +17,7 @@ from torch_npu_sim.profiler import (
 
 def test_a_row_is_a_kernel_on_the_cores(level1: Written) -> None:
     rows = level1.table("kernel_details.csv")
-    assert [row["Type"] for row in rows] == ["fill_", "fill_", "mm", "_softmax", "sum"]
+    assert [row["Type"] for row in rows] == ["fill_", "fill_", "MatMul", "_softmax", "sum"]
     for row, kernel in zip(rows, level1.on_cores, strict=True):
         assert us(row["Duration(us)"]) == pytest.approx(kernel.duration_us, abs=6e-4)
         assert row["Name"].endswith(kernel.name)
@@ -40,7 +40,7 @@ def test_kernels_keep_their_spacing_and_wait(level1: Written) -> None:
 
 
 def test_a_product_has_shapes_cores_and_pipes(level1: Written) -> None:
-    row = next(row for row in level1.table("kernel_details.csv") if row["Type"] == "mm")
+    row = next(row for row in level1.table("kernel_details.csv") if row["Type"] == "MatMul")
     kernel = next(kernel for kernel in level1.on_cores if kernel.name == "matmul")
     assert row["Accelerator Core"] == "AI_CORE"
     assert row["Input Shapes"] == '"256,128;128,64"' and row["Output Shapes"] == '"256,64"'
@@ -65,8 +65,15 @@ def test_a_softmax_is_on_the_vector_cores_with_its_operator_s_inputs(level1: Wri
 
 def test_what_the_simulator_does_not_know_is_not_available(level1: Written) -> None:
     for row in level1.table("kernel_details.csv"):
-        unknown = ("aic_total_cycles", "aic_scalar_time(us)", "aiv_icache_miss_rate", "Model ID")
-        assert {row[name] for name in (*unknown, "Input Formats")} == {"N/A"}
+        core = "aic" if row["Accelerator Core"] == "AI_CORE" else "aiv"
+        unknown = (f"{core}_total_cycles", f"{core}_scalar_time(us)", f"{core}_icache_miss_rate")
+        assert {row[name] for name in (*unknown, "Model ID", "Input Formats")} == {"N/A"}
+
+
+def test_counters_of_idle_cores_are_zero(level1: Written) -> None:
+    for row in level1.table("kernel_details.csv"):
+        idle = "aiv_" if row["Accelerator Core"] == "AI_CORE" else "aic"
+        assert {us(value) for name, value in row.items() if name.startswith(idle)} == {0}
 
 
 def test_attention_is_on_both_kinds_of_core(tmp_path: Path) -> None:
@@ -76,7 +83,7 @@ def test_attention_is_on_both_kinds_of_core(tmp_path: Path) -> None:
 
     written = write(tmp_path, attend, config=LEVEL1)
     row = written.table("kernel_details.csv")[-1]
-    assert row["Accelerator Core"] == "MIX_AIC"
+    assert (row["Accelerator Core"], row["Type"]) == ("MIX_AIC", "FlashAttentionScore")
     assert us(row["aic_mac_time(us)"]) > 0 and us(row["aiv_vec_time(us)"]) > 0
     # One mte2 is modelled for both.
     assert row["aic_mte2_time(us)"] == row["aiv_mte2_time(us)"] == "N/A"
@@ -85,7 +92,7 @@ def test_attention_is_on_both_kinds_of_core(tmp_path: Path) -> None:
 @pytest.mark.parametrize("metrics", sorted(supported_ai_core_metrics()))
 def test_every_set_of_counters_has_its_columns(tmp_path: Path, metrics: str) -> None:
     written = write(tmp_path, config={**LEVEL1, "aic_metrics": metrics})
-    (product,) = (row for row in written.table("kernel_details.csv") if row["Type"] == "mm")
+    (product,) = (row for row in written.table("kernel_details.csv") if row["Type"] == "MatMul")
     kernel = next(kernel for kernel in written.on_cores if kernel.name == "matmul")
     expected = {
         AiCMetrics.ArithmeticUtilization: ("aic_cube_fops", kernel.flops),

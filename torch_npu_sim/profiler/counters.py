@@ -85,13 +85,23 @@ def counters(kernel: Kernel, metrics: str) -> Counters:
     if metrics == AiCMetrics.AiCoreNone:
         return {}
     duration = fixed(kernel.duration_us)
-    idle = fixed(0.0)
-    times = {
-        "aicore_time(us)": duration if has_cube(kernel) else idle,
-        "aiv_time(us)": duration if has_vector(kernel) else idle,
-    }
+    found = dict.fromkeys(_idle_headers(kernel, metrics), fixed(0.0))
+    if has_cube(kernel):
+        found["aicore_time(us)"] = duration
+    if has_vector(kernel):
+        found["aiv_time(us)"] = duration
     known = _KNOWN.get(metrics)
-    return times | known(kernel) if known is not None else times
+    return found | known(kernel) if known is not None else found
+
+
+def _idle_headers(kernel: Kernel, metrics: str) -> list[str]:
+    """Returns the columns of the kind of core that the kernel left idle."""
+    idle: tuple[str, ...] = ()
+    if not has_cube(kernel):
+        idle += ("aicore_", "aic_", "cube_")
+    if not has_vector(kernel):
+        idle += ("aiv_",)
+    return [header for header in counter_headers(metrics) if header.startswith(idle)]
 
 
 def block_count(kernel: Kernel) -> int | None:

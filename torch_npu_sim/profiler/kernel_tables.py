@@ -43,14 +43,32 @@ _ALL_HEADERS = [
 Span = tuple[float, float]
 
 
+# CANN's names of what tools look for; elsewhere a type is the operator's bare name.
+_TYPES = {
+    "matmul": "MatMul",
+    "grouped_matmul": "GroupedMatmul",
+    "convolution": "Conv",
+    "attention": "FlashAttentionScore",
+}
+_BACKWARD_TYPES = {"input_grad": "ConvBackpropInput", "weight_grad": "ConvBackpropFilter"}
+
+
 def kernel_type(kernel: Kernel) -> str:
-    """Returns the operator's bare name: "mm" of "aten::mm", "fill_" of "aten::fill_.Scalar"."""
-    return kernel.op.rpartition("::")[2].partition(".")[0]
+    """Returns the type of a kernel: "MatMul", or "fill_" of "aten::fill_.Scalar"."""
+    if kernel.name == "attention" and kernel.fields.get("backward"):
+        return "FlashAttentionScoreGrad"
+    backward = _BACKWARD_TYPES.get(str(kernel.fields.get("pass")))
+    return backward or _TYPES.get(kernel.name) or _bare_name(kernel)
 
 
 def kernel_name(kernel: Kernel) -> str:
     """Returns the operator and the kind of kernel: "mm_matmul"."""
-    return f"{kernel_type(kernel)}_{kernel.name}"
+    return f"{_bare_name(kernel)}_{kernel.name}"
+
+
+def _bare_name(kernel: Kernel) -> str:
+    """Returns "mm" of "aten::mm"."""
+    return kernel.op.rpartition("::")[2].partition(".")[0]
 
 
 def write_kernel_details(folder: Path, recording: Recording, config: _ExperimentalConfig) -> None:

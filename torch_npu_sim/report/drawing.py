@@ -8,7 +8,15 @@ from pathlib import Path
 
 from torch_npu_sim.report.explanation import Explanation
 
-__all__ = ["Point", "pipeline_svg", "scatter_svg", "write_drawing"]
+__all__ = [
+    "Point",
+    "draw_box",
+    "draw_line",
+    "draw_text",
+    "pipeline_svg",
+    "scatter_svg",
+    "write_drawing",
+]
 
 _COLOURS = (
     "#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951",
@@ -51,14 +59,14 @@ def scatter_svg(points: Sequence[Point], title: str, unit: str = "us") -> str:
     def at(value: float) -> float:
         return (math.log10(max(value, 10.0**low)) - low) / (high - low) * size
 
-    parts = [_text(left, 24, title, "start", 14)]
+    parts = [draw_text(left, 24, title, "start", 14)]
     for power in range(low, high + 1):
         x = at(10.0**power)
         parts += [
-            _line(left + x, top, left + x, top + size, "#ddd"),
-            _line(left, top + size - x, left + size, top + size - x, "#ddd"),
-            _text(left + x, top + size + 18, f"{10.0**power:g}", "middle"),
-            _text(left - 6, top + size - x + 4, f"{10.0**power:g}", "end"),
+            draw_line(left + x, top, left + x, top + size, "#ddd"),
+            draw_line(left, top + size - x, left + size, top + size - x, "#ddd"),
+            draw_text(left + x, top + size + 18, f"{10.0**power:g}", "middle"),
+            draw_text(left - 6, top + size - x + 4, f"{10.0**power:g}", "end"),
         ]
     for factor, colour in ((1.0, "#333"), (1.25, "#bbb"), (1 / 1.25, "#bbb")):
         parts.append(_diagonal(left, top, size, math.log10(factor) / (high - low), colour))
@@ -74,12 +82,12 @@ def scatter_svg(points: Sequence[Point], title: str, unit: str = "us") -> str:
         y = top + 14 + 18 * i
         colour = _COLOURS[i % len(_COLOURS)]
         parts.append(f'<circle cx="{left + size + 20}" cy="{y - 4}" r="5" fill="{colour}"/>')
-        parts.append(_text(left + size + 32, y, name, "start"))
-    parts.append(_text(left + size / 2, top + size + 40, f"measured, {unit}", "middle"))
+        parts.append(draw_text(left + size + 32, y, name, "start"))
+    parts.append(draw_text(left + size / 2, top + size + 40, f"measured, {unit}", "middle"))
     middle = top + size / 2
     parts.append(
         f'<g transform="rotate(-90 18 {middle})">'
-        + _text(18, middle, f"simulated, {unit}", "middle")
+        + draw_text(18, middle, f"simulated, {unit}", "middle")
         + "</g>"
     )
     return _document(left + size + 190, top + size + 56, parts)
@@ -94,34 +102,34 @@ def pipeline_svg(explanation: Explanation) -> str:
     width, left, top, step = 760, 90, 60, 34
     duration = explanation.duration_us or 1.0
     scale = width / duration
-    parts = [_text(left, 24, f"{explanation.text}  on {explanation.chip}", "start", 14)]
+    parts = [draw_text(left, 24, f"{explanation.text}  on {explanation.chip}", "start", 14)]
     begin, start = 0.0, 0.0
     body = 0.0
     for i, phase in enumerate(explanation.phases):
         colour = _COLOURS[i % len(_COLOURS)]
-        parts.append(_box(left + begin * scale, top, phase.us * scale, 20, colour, phase.name))
+        parts.append(draw_box(left + begin * scale, top, phase.us * scale, 20, colour, phase.name))
         if phase.us * scale > 44:
-            parts.append(_text(left + (begin + phase.us / 2) * scale, top + 14, phase.name))
+            parts.append(draw_text(left + (begin + phase.us / 2) * scale, top + 14, phase.name))
         if phase.name == "pipeline":
             start, body = begin, phase.us
         begin += phase.us
-    parts.append(_text(left - 8, top + 14, "phases", "end"))
+    parts.append(draw_text(left - 8, top + 14, "phases", "end"))
     waves = _waves(explanation)
     pipes = sorted(explanation.pipes_us.items(), key=lambda item: -item[1])
     for row, (name, busy) in enumerate(pipes, start=1):
         y = top + row * step
-        parts.append(_text(left - 8, y + 14, name, "end"))
-        parts.append(_line(left, y + 20, left + width, y + 20, "#eee"))
+        parts.append(draw_text(left - 8, y + 14, name, "end"))
+        parts.append(draw_line(left, y + 20, left + width, y + 20, "#eee"))
         length = min(busy, body) / waves
         for wave in range(waves):
             x = left + (start + wave * body / waves) * scale
             label = f"{name}: {busy:.3f} us busy, {busy / duration:.1%} of the kernel"
-            parts.append(_box(x, y, max(length * scale, 0.5), 20, "#4269d0", label))
+            parts.append(draw_box(x, y, max(length * scale, 0.5), 20, "#4269d0", label))
     bottom = top + (len(pipes) + 1) * step
     for tick in range(6):
         x = left + width * tick / 5
-        parts.append(_text(x, bottom + 16, f"{duration * tick / 5:.3g}"))
-    parts.append(_text(left + width / 2, bottom + 34, "simulated us"))
+        parts.append(draw_text(x, bottom + 16, f"{duration * tick / 5:.3g}"))
+    parts.append(draw_text(left + width / 2, bottom + 34, "simulated us"))
     return _document(left + width + 40, bottom + 48, parts)
 
 
@@ -140,7 +148,8 @@ def _document(width: float, height: float, parts: Sequence[str]) -> str:
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
+def draw_line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
+    """Draws a line."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"/>'
 
 
@@ -148,17 +157,19 @@ def _diagonal(left: float, top: float, size: float, shift: float, colour: str) -
     """A line of equal ratio, cut at the frame; `shift` is its offset as a share of the frame."""
     rise = max(shift, 0.0) * size
     right = max(-shift, 0.0) * size
-    return _line(left + right, top + size - rise, left + size - rise, top + right, colour)
+    return draw_line(left + right, top + size - rise, left + size - rise, top + right, colour)
 
 
-def _text(x: float, y: float, text: str, anchor: str = "middle", size: int = 12) -> str:
+def draw_text(x: float, y: float, text: str, anchor: str = "middle", size: int = 12) -> str:
+    """Draws words."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">'
         f"{escape(text)}</text>"
     )
 
 
-def _box(x: float, y: float, width: float, height: float, colour: str, label: str) -> str:
+def draw_box(x: float, y: float, width: float, height: float, colour: str, label: str) -> str:
+    """Draws a box that tells its label when pointed at."""
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.2f}" height="{height}" fill="{colour}" '
         f'fill-opacity="0.8"><title>{escape(label)}</title></rect>'

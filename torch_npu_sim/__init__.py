@@ -36,7 +36,7 @@ from torch_npu_sim._startup import __version__  # noqa: E402
 from torch_npu_sim.drop_in import install_as_torch_npu  # noqa: E402
 from torch_npu_sim.fidelity import flush_l2, get_fidelity, set_fidelity  # noqa: E402
 from torch_npu_sim.presets import Chip, Parameter, chips, get_chip, set_chip  # noqa: E402
-from torch_npu_sim.report import Kernel, MemorySample, Trace, trace  # noqa: E402
+from torch_npu_sim.report import Coverage, Kernel, MemorySample, Trace, coverage, trace  # noqa: E402
 
 
 def __getattr__(name: str) -> Any:
@@ -52,12 +52,14 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Chip",
+    "Coverage",
     "Kernel",
     "MemorySample",
     "Parameter",
     "Trace",
     "__version__",
     "chips",
+    "coverage",
     "enable_custom_ops",
     "flush_l2",
     "get_chip",

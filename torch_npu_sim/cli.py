@@ -65,23 +65,18 @@ def info(chip: ChipOption = None) -> None:
     console.print(table)
 
 
-@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-def run(
-    script: Annotated[Path, typer.Argument(help="A Python script, run as __main__.")],
-    args: Annotated[list[str] | None, typer.Argument(help="Its arguments.")] = None,
-    chip: ChipOption = None,
-    trace: Annotated[
-        Path | None, typer.Option("--trace", help="Write a trace that opens in Perfetto.")
-    ] = None,
-    top: Annotated[int, typer.Option("--top", help="Operators to list.")] = 20,
-) -> None:
-    """Run a script, then report the simulated time of what it launched.
+_SCRIPT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+ScriptArgument = Annotated[Path, typer.Argument(help="A Python script, run as __main__.")]
+ScriptArguments = Annotated[list[str] | None, typer.Argument(help="Its arguments.")]
 
-    The script may import torch_npu, torchair and npugraph_ex: they are this simulator.
+
+def _prepare(script: Path, chip: str | None) -> None:
+    """Chooses the chip and puts torch_npu in place.
+
+    Raises:
+        typer.Exit: there is no such script or chip, or a real torch_npu is installed.
     """
     from torch_npu_sim import install_as_torch_npu, presets
-    from torch_npu_sim import trace as record
-    from torch_npu_sim.script import run_script
 
     if not script.is_file():
         raise _fail(FileNotFoundError(f"expected the path of a Python script, got {script}"))
@@ -92,6 +87,29 @@ def run(
         install_as_torch_npu()
     except (ImportError, ValueError, OSError) as error:
         raise _fail(error) from error
+
+
+@app.command(context_settings=_SCRIPT)
+def run(
+    script: ScriptArgument,
+    args: ScriptArguments = None,
+    chip: ChipOption = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Write a trace that opens in Perfetto.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write a report as one HTML page.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", help="Operators to list.")] = 20,
+) -> None:
+    """Run a script, then report the simulated time of what it launched.
+
+    The script may import torch_npu, torchair and npugraph_ex: they are this simulator.
+    """
+    from torch_npu_sim import trace as record
+    from torch_npu_sim.script import run_script
+
+    _prepare(script, chip)
     with record() as result:
         code = run_script(script, args or [])
     sys.stdout.flush()
@@ -99,6 +117,32 @@ def run(
     if trace is not None:
         result.to_chrome(trace)
         typer.echo(f"trace        {trace}  (open in https://ui.perfetto.dev)")
+    if report is not None:
+        result.to_html(report, script.name)
+        typer.echo(f"report       {report}  (open in a browser)")
+    raise typer.Exit(code)
+
+
+@app.command(context_settings=_SCRIPT)
+def coverage(
+    script: ScriptArgument,
+    args: ScriptArguments = None,
+    chip: ChipOption = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write it as JSON too.")] = None,
+) -> None:
+    """Run a script, then tell which operators it used and which the card leaves to the host."""
+    from json import dumps
+
+    from torch_npu_sim import coverage as record
+    from torch_npu_sim.script import run_script
+
+    _prepare(script, chip)
+    with record() as found:
+        code = run_script(script, args or [])
+    sys.stdout.flush()
+    typer.echo(found.table())
+    if json is not None:
+        json.write_text(dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
     raise typer.Exit(code)
 
 

@@ -73,8 +73,13 @@ def _use(op: str, on_host: bool, kernels: list[Kernel]) -> OperatorUse:
     )
 
 
+# What the card's copy kernel does under every name.
+_COPIES = {"_copy_from", "_to_copy", "clone", "contiguous", "copy"}
+
+
 def _is_composed(base: str) -> bool:
-    return base in COMPOSED_OPERATORS or base.removesuffix("_") in COMPOSED_OPERATORS
+    names = {base, base.removesuffix("_")}
+    return not names & _COPIES and bool(names & COMPOSED_OPERATORS)
 
 
 def _lost_us(kernels: list[Kernel]) -> float:

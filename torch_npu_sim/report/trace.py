@@ -123,6 +123,17 @@ class Trace:
         self._finished()
         write_chrome(self, path)
 
+    def to_html(self, path: str | os.PathLike[str], title: str = "trace") -> None:
+        """Writes one HTML page that needs no network: timeline, kernels, roofline, memory, energy.
+
+        It also tells what fell back to the host and what could be fused. The chip must be the one
+        that the trace was made on.
+        """
+        from torch_npu_sim.report.page import write_page  # here: it reads traces itself
+
+        self._finished()
+        write_page(self, path, title)
+
     def _finished(self) -> dict[str, Any]:
         if self._data is None:
             raise RuntimeError(

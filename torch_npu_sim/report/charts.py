@@ -29,8 +29,8 @@ def family_colour(family: str) -> str:
 def roofline_svg(rows: list[KernelRow]) -> str:
     """Draws arithmetic rate over intensity, with the chip's peaks; a point is a row of kernels.
 
-    Intensity is FLOP a byte between L2 and device memory, so rows that L2 serves alone stand at
-    the right edge.
+    Intensity is FLOP a byte that a kernel reads or writes. A point above the slope of device memory
+    had some of its bytes in L2, whose own slope is dashed.
     """
     chip = {name: value for name, value, _, _ in _C.chip_parameters()}
     bandwidth = chip["hibl_bytes_per_s"]
@@ -82,15 +82,14 @@ def roofline_svg(rows: list[KernelRow]) -> str:
             f'fill="{family_colour(row.family)}" fill-opacity="0.65" stroke="var(--paper)">'
             f"<title>{escape(label)}</title></circle>"
         )
-    axis = "FLOP a byte of device memory"
+    axis = "FLOP a byte read or written"
     parts.append(draw_text(_LEFT + width / 2, _TOP + height + 38, axis))
     return _drawing(_TOP + height + 48, parts)
 
 
 def _place(row: KernelRow) -> tuple[float, float]:
-    """Returns intensity and rate; without traffic to device memory the intensity has no end."""
-    intensity = row.flops / row.hibl_bytes if row.hibl_bytes > 0 else 1e30
-    return intensity, row.flops / (row.total_us * 1e-6)
+    """Returns intensity and rate."""
+    return row.flops / max(row.moved_bytes, 1), row.flops / (row.total_us * 1e-6)
 
 
 def memory_svg(samples: list[MemorySample], total_us: float) -> str:
@@ -116,7 +115,8 @@ def memory_svg(samples: list[MemorySample], total_us: float) -> str:
         parts.append(draw_text(_LEFT - 8, y + 4, label, "end", 11))
     for tick in range(6):
         x = _LEFT + width * tick / 5
-        parts.append(draw_text(x, _TOP + height + 18, f"{span * tick / 5:,.4g} us"))
+        anchor = "end" if tick == 5 else "middle"
+        parts.append(draw_text(x, _TOP + height + 18, f"{span * tick / 5:,.4g} us", anchor))
     allocated = path([s.allocated_bytes for s in samples])
     begin = _LEFT + min(max(samples[0].at_us, 0.0) / span, 1.0) * width
     parts.append(

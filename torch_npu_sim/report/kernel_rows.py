@@ -43,7 +43,7 @@ class KernelRow:
     least_us: float = float("inf")
     most_us: float = 0.0
     flops: int = 0
-    hibl_bytes: int = 0  # between L2 and device memory
+    moved_bytes: int = 0  # read and written
     energy_j: float = 0.0
     bound: str = ""  # of the longest
 
@@ -60,7 +60,7 @@ class KernelRow:
         self.total_us += kernel.duration_us
         self.least_us = min(self.least_us, kernel.duration_us)
         self.flops += kernel.flops
-        self.hibl_bytes += kernel.bytes_hibl_read + kernel.bytes_hibl_written
+        self.moved_bytes += kernel.bytes_read + kernel.bytes_written
         self.energy_j += kernel.energy_j
 
 

@@ -115,6 +115,17 @@ def test_attention_in_pieces_is_seen():
     assert 0 < opportunity.fused_us < opportunity.now_us
 
 
+def test_a_rotation_is_seen_in_either_order_of_its_terms():
+    q, cos, sin = (tensor(1, 2, TOKENS, HIDDEN) for _ in range(3))
+
+    def other_order():
+        first = q * cos
+        return first + torch.cat((-q[..., 32:], q[..., :32]), dim=-1) * sin
+
+    (opportunity,) = found(other_order)
+    assert (opportunity.fusion, opportunity.kernels) == ("rotary embedding", 5)
+
+
 def test_torch_s_own_fused_attention_is_no_opportunity():
     q, k, v = (tensor(1, 4, TOKENS, HIDDEN) for _ in range(3))
     assert found(lambda: F.scaled_dot_product_attention(q, k, v)) == []

@@ -170,21 +170,25 @@ def _swiglu(stream: Stream) -> Match | None:
 
 
 def _rope(stream: Stream) -> Match | None:
+    """Takes x * cos + cat(-x2, x1) * sin, in either order of the terms."""
     scaled = stream.take("mul")
-    if scaled is None or (elements := _elements(scaled)) <= 0 or elements % 2:
+    negated = stream.take("neg")
+    if negated is None or (elements := 2 * _elements(negated)) <= 0:
         return None
-    if stream.take("neg", elements=elements // 2) is None:
-        return None
-    item = scaled.fields["written"] // elements
     joined = stream.take("cat")
+    item = negated.fields["written"] // (elements // 2)
     if joined is None or joined.fields.get("written") != elements * item:
+        return None
+    if scaled is None:
+        scaled = stream.take("mul", elements=elements)
+    if scaled is None or _elements(scaled) != elements:
         return None
     if stream.take("mul", elements=elements) is None:
         return None
     if stream.take("add", elements=elements) is None:
         return None
-    dim = 2 * int(joined.fields["run"]) // max(item, 1)
-    angles = (scaled.fields["read"] - elements * item) // max(item, 1)
+    dim = 2 * int(joined.fields["run"]) // item
+    angles = (scaled.fields["read"] - elements * item) // item
     if dim <= 0 or elements % dim or angles <= 0:
         return None
     positions = max(angles // dim, 1)
@@ -272,6 +276,7 @@ PATTERNS: dict[str, tuple[Callable[[Stream], Match | None], ...]] = {
     "matmul": (_attention,),
     "mm": (_bias_gelu,),
     "mul": (_rope, _rms_norm),
+    "neg": (_rope,),
     "pow": (_rms_norm,),
     "silu": (_swiglu,),
     "square": (_rms_norm,),

@@ -22,6 +22,7 @@ class Reader(HTMLParser):
     """Checks that every element is closed, and keeps ids, tables and the data of the script."""
 
     def __init__(self, text: str) -> None:
+        """Reads a page."""
         super().__init__()
         self.open: list[str] = []
         self.ids: set[str] = set()

@@ -134,6 +134,13 @@ def test_fallbacks_and_fusions_are_listed(written):
     assert ["SwiGLU", "torch_npu.npu_swiglu"] == rows["fusions"][1][:2]
 
 
+def test_the_roofline_has_the_chip_s_slopes_and_a_point_a_row_that_computes(written):
+    trace, text = written
+    assert "<title>device memory, 1.4 TB/s</title>" in text
+    assert 'stroke-dasharray="5 4"><title>L2, 5.2 TB/s</title>' in text
+    assert text.count("<circle") == sum(row.flops > 0 for row in kernel_rows(trace.kernels))
+
+
 def test_the_energy_of_the_operators_is_that_of_the_trace(written):
     trace, text = written
     rows = Reader(text).rows["energy"]

@@ -1,6 +1,8 @@
 """The drawings of a report: roofline and memory. Colours are the page's, light and dark."""
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from html import escape
 
 from torch_npu_sim import _C
@@ -26,6 +28,40 @@ def family_colour(family: str) -> str:
     return f"var(--f{FAMILIES.index(family)})"
 
 
+@dataclass(frozen=True)
+class _Axes:
+    """Logarithmic axes: powers of ten of FLOP a byte, and of FLOP/s."""
+
+    low_x: int
+    high_x: int
+    low_y: int
+    high_y: int
+    width: int = _WIDTH - _LEFT - 80
+    height: int = 380
+
+    def x(self, intensity: float) -> float:
+        place = min(max(math.log10(intensity), self.low_x), self.high_x)
+        return _LEFT + (place - self.low_x) / (self.high_x - self.low_x) * self.width
+
+    def y(self, rate: float) -> float:
+        place = min(max(math.log10(rate), self.low_y), self.high_y)
+        return _TOP + self.height * (1 - (place - self.low_y) / (self.high_y - self.low_y))
+
+    def drawn(self) -> list[str]:
+        bottom, right = _TOP + self.height, _LEFT + self.width
+        parts = []
+        for power in range(self.low_x, self.high_x + 1):
+            x = self.x(10.0**power)
+            parts.append(draw_line(x, _TOP, x, bottom, "var(--line)"))
+            parts.append(draw_text(x, bottom + 18, f"{10.0**power:g}"))
+        for power in range(self.low_y, self.high_y + 1):
+            y = self.y(10.0**power)
+            parts.append(draw_line(_LEFT, y, right, y, "var(--line)"))
+            parts.append(draw_text(_LEFT - 8, y + 4, with_unit(10.0**power, "FLOP/s"), "end", 11))
+        label = "FLOP a byte read or written"
+        return [*parts, draw_text((_LEFT + right) / 2, bottom + 38, label)]
+
+
 def roofline_svg(rows: list[KernelRow]) -> str:
     """Draws arithmetic rate over intensity, with the chip's peaks; a point is a row of kernels.
 
@@ -33,43 +69,15 @@ def roofline_svg(rows: list[KernelRow]) -> str:
     had some of its bytes in L2, whose own slope is dashed.
     """
     chip = {name: value for name, value, _, _ in _C.chip_parameters()}
-    bandwidth = chip["hibl_bytes_per_s"]
-    roofs = [(name, chip[key]) for name, key in _ROOFS if chip.get(key, 0) > 0]
-    highest = max(peak for _, peak in roofs)
+    highest = max(chip.get(key, 0.0) for _, key in _ROOFS)
     points = [(row, *_place(row)) for row in rows if row.flops > 0 and row.total_us > 0]
-    low_x, high_x = -3, math.ceil(math.log10(highest / bandwidth)) + 2
-    low_y = min([8, *(math.floor(math.log10(rate)) for _, _, rate in points)])
-    high_y = math.ceil(math.log10(highest))
-    height, width = 380, _WIDTH - _LEFT - 80
-
-    def at_x(intensity: float) -> float:
-        place = min(max(math.log10(intensity), low_x), high_x) if intensity > 0 else low_x
-        return _LEFT + (place - low_x) / (high_x - low_x) * width
-
-    def at_y(rate: float) -> float:
-        place = min(max(math.log10(rate), low_y), high_y)
-        return _TOP + height - (place - low_y) / (high_y - low_y) * height
-
-    parts = []
-    for power in range(low_x, high_x + 1):
-        x = at_x(10.0**power)
-        parts.append(draw_line(x, _TOP, x, _TOP + height, "var(--line)"))
-        parts.append(draw_text(x, _TOP + height + 18, f"{10.0**power:g}"))
-    for power in range(low_y, high_y + 1):
-        y = at_y(10.0**power)
-        parts.append(draw_line(_LEFT, y, _LEFT + width, y, "var(--line)"))
-        parts.append(draw_text(_LEFT - 8, y + 4, with_unit(10.0**power, "FLOP/s"), "end", 11))
-    slope_end = highest / bandwidth
-    start = max(10.0**low_x, 10.0**low_y / bandwidth)
-    parts.append(
-        draw_line(
-            at_x(start), at_y(start * bandwidth), at_x(slope_end), at_y(highest), "var(--ink)"
-        )
+    axes = _Axes(
+        low_x=-3,
+        high_x=math.ceil(math.log10(highest / chip["hibl_bytes_per_s"])) + 1,
+        low_y=min([8, *(math.floor(math.log10(rate)) for _, _, rate in points)]),
+        high_y=math.ceil(math.log10(highest)),
     )
-    for name, peak in roofs:
-        x, y = at_x(peak / bandwidth), at_y(peak)
-        parts.append(draw_line(x, y, _LEFT + width, y, "var(--ink)"))
-        parts.append(draw_text(_LEFT + width + 6, y + 4, name, "start", 11))
+    parts = [*axes.drawn(), *_roofs(axes, chip, highest)]
     most = max((row.total_us for row, _, _ in points), default=1.0)
     for row, intensity, rate in reversed(points):
         radius = 3 + 9 * math.sqrt(row.total_us / most)
@@ -78,13 +86,30 @@ def roofline_svg(rows: list[KernelRow]) -> str:
             f"{row.calls} kernels, {row.total_us:.3f} us"
         )
         parts.append(
-            f'<circle cx="{at_x(intensity):.1f}" cy="{at_y(rate):.1f}" r="{radius:.1f}" '
+            f'<circle cx="{axes.x(intensity):.1f}" cy="{axes.y(rate):.1f}" r="{radius:.1f}" '
             f'fill="{family_colour(row.family)}" fill-opacity="0.65" stroke="var(--paper)">'
             f"<title>{escape(label)}</title></circle>"
         )
-    axis = "FLOP a byte read or written"
-    parts.append(draw_text(_LEFT + width / 2, _TOP + height + 38, axis))
-    return _drawing(_TOP + height + 48, parts)
+    return _drawing(_TOP + axes.height + 48, parts)
+
+
+def _roofs(axes: _Axes, chip: Mapping[str, float], highest: float) -> Iterator[str]:
+    """Draws the slopes of device memory and L2, and the cube's peak in each format."""
+    for name, key, dashes in (
+        ("device memory", "hibl_bytes_per_s", ""),
+        ("L2", "l2_bytes_per_s", 'stroke-dasharray="5 4"'),
+    ):
+        rate = chip[key]
+        start = max(10.0**axes.low_x, 10.0**axes.low_y / rate)
+        slope = axes.x(start), axes.y(start * rate), axes.x(highest / rate), axes.y(highest)
+        label = f"<title>{name}, {with_unit(rate, 'B/s')}</title>"
+        yield f"<g {dashes}>{label}{draw_line(*slope, 'var(--ink)')}</g>"
+    right = _LEFT + axes.width
+    for name, key in _ROOFS:
+        if (peak := chip.get(key, 0.0)) > 0:
+            y = axes.y(peak)
+            yield draw_line(axes.x(peak / chip["hibl_bytes_per_s"]), y, right, y, "var(--ink)")
+            yield draw_text(right + 6, y + 4, name, "start", 11)
 
 
 def _place(row: KernelRow) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch_npu_sim import _C
 from torch_npu_sim._startup import __version__
-from torch_npu_sim.npu.utils import get_cann_version
+from torch_npu_sim.npu.legacy_names import get_cann_version
 from torch_npu_sim.profiler.experimental_config import ProfilerLevel
 from torch_npu_sim.profiler.kernel_tables import (
     write_api_statistic,

@@ -7,6 +7,7 @@ products. Runs a prompt and one decoding step through both on npu:0, checks one 
 and says where the simulated time goes.
 
     python examples/02_deepseek_v4_block.py [--layer csa|hca|swa] [--tokens N] [--flash]
+        [--experts bf16|mxfp8|mxfp4]
 
 `--flash` takes the sizes of V4-Flash, with 16 of its 256 experts.
 """
@@ -31,6 +32,7 @@ from transformers.models.deepseek_v4.modeling_deepseek_v4 import (
 )
 
 import torch_npu_sim as torch_npu
+from torch_npu_sim.testing.expert_products import FORMATS, ExpertProducts, experts_error
 from torch_npu_sim.testing.side_by_side import compare
 from torch_npu_sim.testing.v4_layer import LAYERS, make_config, make_layer
 
@@ -320,14 +322,14 @@ class Attention(nn.Module):
 class Experts(nn.Module):
     """Gating, the routed experts as grouped products, and the shared expert."""
 
-    def __init__(self, weights: nn.Module, config: DeepseekV4Config) -> None:
-        """Takes the weights of a mixture of experts of transformers."""
+    def __init__(self, weights: nn.Module, config: DeepseekV4Config, form: str) -> None:
+        """Takes the weights of a mixture of experts of transformers, and a format for them."""
         super().__init__()
         self.config, self.router = config, weights.gate.weight
         self.table = weights.gate.tid2eid.int() if weights.is_hash else None
         self.bias = None if weights.is_hash else weights.gate.e_score_correction_bias.float()
-        self.up = weights.experts.gate_up_proj.transpose(1, 2)
-        self.down = weights.experts.down_proj.transpose(1, 2)
+        self.up = ExpertProducts(weights.experts.gate_up_proj, form)
+        self.down = ExpertProducts(weights.experts.down_proj, form)
         shared = weights.shared_experts
         self.shared_up = torch.cat([shared.gate_proj.weight, shared.up_proj.weight])
         self.shared_down = shared.down_proj.weight
@@ -357,8 +359,7 @@ class Experts(nn.Module):
             active_expert_range=[0, len(self.up)], row_idx_type=0,
         )  # fmt: skip
         groups = {"group_list": counts, "split_item": 3, "group_type": 0, "group_list_type": 1}
-        (hidden,) = torch_npu.npu_grouped_matmul([rows], [self.up], **groups)
-        (routed,) = torch_npu.npu_grouped_matmul([self.activated(hidden)], [self.down], **groups)
+        routed = self.down(self.activated(self.up(rows, groups)), groups)
         shared = F.linear(self.activated(F.linear(flat, self.shared_up)), self.shared_down)
         out = torch_npu.npu_moe_finalize_routing(
             routed, shared, None, None, weights, places, None, drop_pad_mode=2
@@ -370,14 +371,22 @@ class Fused:
     """The same layer of fused operators."""
 
     def __init__(
-        self, layer: DeepseekV4DecoderLayer, config: DeepseekV4Config, batch: int, most: int
+        self,
+        layer: DeepseekV4DecoderLayer,
+        config: DeepseekV4Config,
+        batch: int,
+        most: int,
+        form: str = "bf16",
     ) -> None:
-        """Takes the weights of transformers' layer and makes caches for `most` tokens."""
+        """Takes the weights of transformers' layer and makes caches for `most` tokens.
+
+        The products of routed experts are in `form`, a key of `FORMATS`.
+        """
         torch_npu.enable_custom_ops()
         self.w, self.config, self.seen = layer.npu(), config, 0
         self.rotary = DeepseekV4RotaryEmbedding(config).npu()
         self.attention = Attention(self.w.self_attn, config, batch, most)
-        self.experts = Experts(self.w.mlp, config)
+        self.experts = Experts(self.w.mlp, config, form)
 
     def parts(self) -> dict[str, nn.Module]:
         """Parts by name, an inner one behind its outer one."""
@@ -456,14 +465,16 @@ def main() -> None:
     parser.add_argument("--layer", choices=LAYERS, default="csa")
     parser.add_argument("--tokens", type=int, default=384, help="tokens of the prompt")
     parser.add_argument("--flash", action="store_true", help="the sizes of V4-Flash")
+    parser.add_argument("--experts", choices=FORMATS, default="bf16", help="format of the experts")
     options = parser.parse_args()
     torch.manual_seed(0)
     config = make_config(options.layer, flash=options.flash)
     layer, most = make_layer(config), options.tokens + 1
     streams = torch.randn(1, most, 4, config.hidden_size, dtype=BF16).npu()
     ids = torch.randint(config.vocab_size, (1, most)).npu()
-    layers = Unfused(layer, config), Fused(layer, config, 1, most)
-    compare(*layers, (streams, ids), limit=2e-2)
+    layers = Unfused(layer, config), Fused(layer, config, 1, most, options.experts)
+    limit = 2e-2 + experts_error(layer.mlp.experts.gate_up_proj, options.experts)
+    compare(*layers, (streams, ids), limit=limit)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ operators that clients of the real card call: the MLA prolog, attention over the
 gating, routing and grouped products. Runs a prompt and one decoding step through both on npu:0,
 checks one against the other, and says where the simulated time goes.
 
-    python examples/03_deepseek_v3_block.py [--tokens N]
+    python examples/03_deepseek_v3_block.py [--tokens N] [--experts bf16|mxfp8|mxfp4]
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import (
 )
 
 import torch_npu_sim as torch_npu
+from torch_npu_sim.testing.expert_products import FORMATS, ExpertProducts, experts_error
 from torch_npu_sim.testing.side_by_side import compare
 
 BF16 = torch.bfloat16
@@ -157,13 +158,13 @@ class Attention(nn.Module):
 class Experts(nn.Module):
     """Gating by groups, the routed experts as grouped products, and the shared expert."""
 
-    def __init__(self, weights: nn.Module, config: DeepseekV3Config) -> None:
-        """Takes the weights of a mixture of experts of transformers."""
+    def __init__(self, weights: nn.Module, config: DeepseekV3Config, form: str) -> None:
+        """Takes the weights of a mixture of experts of transformers, and a format for them."""
         super().__init__()
         self.config, self.router = config, weights.gate.weight.float()
         self.bias = weights.gate.e_score_correction_bias.float()
-        self.up = weights.experts.gate_up_proj.transpose(1, 2)
-        self.down = weights.experts.down_proj.transpose(1, 2)
+        self.up = ExpertProducts(weights.experts.gate_up_proj, form)
+        self.down = ExpertProducts(weights.experts.down_proj, form)
         shared = weights.shared_experts
         self.shared_up = torch.cat([shared.gate_proj.weight, shared.up_proj.weight])
         self.shared_down = shared.down_proj.weight
@@ -182,9 +183,7 @@ class Experts(nn.Module):
             active_expert_range=[0, len(self.up)],
         )  # fmt: skip
         groups = {"group_list": counts, "split_item": 3, "group_type": 0, "group_list_type": 1}
-        (hidden,) = torch_npu.npu_grouped_matmul([rows], [self.up], **groups)
-        activated = torch_npu.npu_swiglu(hidden)
-        (routed,) = torch_npu.npu_grouped_matmul([activated], [self.down], **groups)
+        routed = self.down(torch_npu.npu_swiglu(self.up(rows, groups)), groups)
         shared = torch_npu.npu_swiglu(F.linear(flat, self.shared_up))
         out = torch_npu.npu_moe_finalize_routing(
             routed, F.linear(shared, self.shared_down), None, None, weights, places, None,
@@ -197,13 +196,21 @@ class Fused:
     """The same layer of fused operators."""
 
     def __init__(
-        self, layer: DeepseekV3DecoderLayer, config: DeepseekV3Config, batch: int, most: int
+        self,
+        layer: DeepseekV3DecoderLayer,
+        config: DeepseekV3Config,
+        batch: int,
+        most: int,
+        form: str = "bf16",
     ) -> None:
-        """Takes the weights of transformers' layer and makes caches for `most` tokens."""
+        """Takes the weights of transformers' layer and makes caches for `most` tokens.
+
+        The products of routed experts are in `form`, a key of `FORMATS`.
+        """
         self.w, self.config, self.seen = layer.npu(), config, 0
         self.rotary = DeepseekV3RotaryEmbedding(config).npu()
         self.attention = Attention(self.w.self_attn, config, batch, most)
-        self.experts = Experts(self.w.mlp, config)
+        self.experts = Experts(self.w.mlp, config, form)
 
     def parts(self) -> dict[str, nn.Module]:
         """Parts by name."""
@@ -241,12 +248,16 @@ def main() -> None:
     """Runs the lesson."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=int, default=384, help="tokens of the prompt")
-    most = parser.parse_args().tokens + 1
+    parser.add_argument("--experts", choices=FORMATS, default="bf16", help="format of the experts")
+    options = parser.parse_args()
+    most = options.tokens + 1
     torch.manual_seed(0)
     config = make_config()
     layer = make_layer(config)
     x = torch.randn(1, most, config.hidden_size, dtype=BF16).npu()
-    compare(Unfused(layer, config), Fused(layer, config, 1, most), (x,), limit=2e-2, share=0.9)
+    layers = Unfused(layer, config), Fused(layer, config, 1, most, options.experts)
+    limit = 2e-2 + experts_error(layer.mlp.experts.gate_up_proj, options.experts)
+    compare(*layers, (x,), limit=limit, share=0.9)
 
 
 if __name__ == "__main__":

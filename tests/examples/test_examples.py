@@ -47,7 +47,8 @@ def test_demo_traces_are_valid_and_hold_kernels(demo: tuple[str, Path]) -> None:
     "arguments",
     [
         *(["02_deepseek_v4_block.py", "--layer", layer] for layer in ("swa", "hca", "csa")),
-        ["03_deepseek_v3_block.py"],
+        *(["02_deepseek_v4_block.py", "--experts", form] for form in ("mxfp8", "mxfp4")),
+        *(["03_deepseek_v3_block.py", "--experts", form] for form in ("bf16", "mxfp8", "mxfp4")),
     ],
 )
 def test_fused_blocks_agree_with_transformers_and_take_less_time(arguments: list[str]) -> None:

@@ -48,6 +48,24 @@ def attention(queries: int, tokens: int, ratio: int, chosen: int = 0) -> list[Ke
     return kernels_of(lambda: ops.npu_sparse_attn_sharedkv(query, **options))
 
 
+def test_packed_keys_move_their_own_bytes() -> None:
+    (kernel,) = kernels_of(
+        lambda: ops.npu_kv_quant_sparse_attn_sharedkv(
+            zeros(1, 64, 512),
+            1,
+            ori_kv=zeros(40, 128, 1, 640, dtype=torch.float8_e4m3fn),
+            ori_block_table=ints([list(range(40))]),
+            cu_seqlens_q=ints([0, 1]),
+            seqused_kv=ints([4096]),
+            metadata=ints([0] * 1024),
+            layout_q="TND",
+            tile_size=64,
+            rope_head_dim=64,
+        )
+    )
+    assert kernel.bytes_read == 64 * 512 * 2 + 128 * 640
+
+
 def test_attention_reads_the_window_and_what_is_compressed() -> None:
     (window,) = attention(1, 4096, 1)
     assert window.work == "attention b1 h64/1 1x128 d512/512 bf16"

@@ -159,6 +159,8 @@ model::Work shared_work(const aten::Call& call, const SharedSources& where) {
   const Scores scores = scores_of(call, where);
   const bool chosen = aten::tensor_at(call, where.indices).defined();
   const bool hifloat8 = query.scalar_type() == at::kByte;
+  const at::Tensor& keys = aten::tensor_at(call, where.own);
+  const bool packed = keys.element_size() < query.element_size();
   return model::AttentionWork{
       .batch = chosen ? scores.queries : scores.sequences,
       .q_heads = aten::size_along(query, -2),
@@ -169,7 +171,8 @@ model::Work shared_work(const aten::Call& call, const SharedSources& where) {
       .v_dim = aten::size_along(query, -1),
       .format = hifloat8 ? model::Format::kHif8 : aten::format_of(query),
       .v_in_k = true,
-      .kv_block = chosen ? 1 : aten::size_along(aten::tensor_at(call, where.own), 1)};
+      .kv_block = chosen ? 1 : aten::size_along(keys, 1),
+      .kv_row = packed ? base::Bytes(aten::size_along(keys, -1)) : base::Bytes(0)};
 }
 
 }  // namespace npu_sim::ops

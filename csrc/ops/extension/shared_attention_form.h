@@ -80,7 +80,7 @@ struct SharedSources {
 };
 
 // An attention of as many scores. Where each query chooses its keys, they are gathered one by one;
-// else the queries of a sequence share theirs. Packed keys count as wide as query's dtype.
+// else the queries of a sequence share theirs.
 [[nodiscard]] model::Work shared_work(const aten::Call& call, const SharedSources& where);
 
 }  // namespace npu_sim::ops

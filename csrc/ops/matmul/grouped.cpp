@@ -14,6 +14,7 @@
 #include "ops/host_kernel.h"
 #include "ops/matmul/grouped_forms.h"
 #include "ops/matmul/grouped_work.h"
+#include "ops/matmul/product_work.h"
 
 namespace npu_sim::ops {
 namespace {
@@ -34,13 +35,14 @@ GroupedProduct product_of(const aten::Call& call, at::TensorList xs, at::TensorL
   const at::Tensor& fine = aten::tensor_at(call, kAntiquantScale);
   const bool scaled_by_e8m0 = holds_e8m0(aten::tensor_at(call, kScale), dtype_at(call, 20)) ||
                               (fine.defined() && fine.element_size() == 1);
-  return {.groups = weight.groups(),
-          .rows = aten::ratio(xs[0].numel(), aten::size_along(xs[0], -1)),
-          .n = weight.size(-1),
-          .k = numbers_along(x, -1),
-          .a = format_of(x, holds_e8m0(aten::tensor_at(call, kPerTokenScale), dtype_at(call, 21))),
-          .b = format_of(weight.first(), scaled_by_e8m0),
-          .out = aten::format_of(aten::output_of(call))};
+  return {
+      .groups = weight.groups(),
+      .rows = aten::ratio(xs[0].numel(), aten::size_along(xs[0], -1)),
+      .n = weight.size(-1),
+      .k = numbers_along(x, -1),
+      .a = product_format(x, holds_e8m0(aten::tensor_at(call, kPerTokenScale), dtype_at(call, 21))),
+      .b = product_format(weight.first(), scaled_by_e8m0),
+      .out = aten::format_of(aten::output_of(call))};
 }
 
 // Each x is a group of its own.

@@ -8,6 +8,7 @@
 #include "ops/host_kernel.h"
 #include "ops/matmul/grouped_forms.h"
 #include "ops/matmul/grouped_work.h"
+#include "ops/matmul/product_work.h"
 
 namespace npu_sim::ops {
 namespace {
@@ -44,8 +45,8 @@ model::Work add_quant_gmm_work(const aten::Call& call) {
   GroupedProduct product = product_into(call, 4, 6);
   product.rows = aten::size_along(x1.codes, 0);
   product.k = aten::size_along(x1.codes, 1);
-  product.a = format_of(x1, mx);
-  product.b = format_of(x2, mx);
+  product.a = product_format(x1, mx);
+  product.b = product_format(x2, mx);
   return work_by_k(product);
 }
 

@@ -13,6 +13,7 @@
 #include "ops/host_kernel.h"
 #include "ops/matmul/grouped_forms.h"
 #include "ops/matmul/grouped_work.h"
+#include "ops/matmul/product_work.h"
 #include "ops/precision.h"
 
 namespace npu_sim::ops {
@@ -38,8 +39,8 @@ model::Work added_product(const aten::Call& call) {
                          .rows = x.codes.size(0),
                          .n = numbers_along(weight, -1),
                          .k = numbers_along(x, -1),
-                         .a = format_of(x, mx),
-                         .b = format_of(weight, mx),
+                         .a = product_format(x, mx),
+                         .b = product_format(weight, mx),
                          .out = base::Format::kFp32};
   const auto list = aten::integers_at(call, 2);
   if (list.has_value()) product.spans = spans_of(*list, aten::integer_at(call, 14, kCounts));

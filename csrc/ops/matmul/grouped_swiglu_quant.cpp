@@ -12,6 +12,7 @@
 #include "ops/host_kernel.h"
 #include "ops/matmul/grouped_forms.h"
 #include "ops/matmul/grouped_work.h"
+#include "ops/matmul/product_work.h"
 #include "ops/quant/mx.h"
 #include "ops/quant/quantized.h"
 
@@ -50,8 +51,8 @@ model::Work product_work(const aten::Call& call) {
                        .rows = operands.x.codes.size(0),
                        .n = operands.weight.size(-1),
                        .k = numbers_along(operands.x, -1),
-                       .a = format_of(operands.x, mx),
-                       .b = format_of(operands.weight.first(), mx),
+                       .a = product_format(operands.x, mx),
+                       .b = product_format(operands.weight.first(), mx),
                        .out = base::Format::kFp32,
                        .spans = operands.spans});
 }

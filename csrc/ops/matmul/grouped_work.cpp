@@ -42,12 +42,6 @@ model::Work work_by_k(const GroupedProduct& product) {
   return work;
 }
 
-base::Format format_of(const Coded& operand, bool mx) {
-  if (!operand.element.has_value()) return aten::format_of(operand.codes);
-  if (!mx) return format_of(*operand.element);
-  return compute::bits(*operand.element) == 4 ? base::Format::kMxFp4 : base::Format::kMxFp8;
-}
-
 std::optional<std::int64_t> dtype_at(const aten::Call& call, std::size_t index) {
   if (index >= call.arguments.size() || !call.arguments[index].isInt()) return std::nullopt;
   return call.arguments[index].toInt();

@@ -33,10 +33,6 @@ struct GroupedProduct {
 // Groups of K, each a product of all `rows` rows over its part of `k`.
 [[nodiscard]] model::Work work_by_k(const GroupedProduct& product);
 
-// How the model calls an operand. E8M0 scales of an MX format are in the format; scales of a row,
-// a column or a block of 128 are less than 1 part in 100 of the operand and are not counted.
-[[nodiscard]] base::Format format_of(const Coded& operand, bool mx);
-
 // The dtype argument at `index`; nullopt for None or no such argument.
 [[nodiscard]] std::optional<std::int64_t> dtype_at(const aten::Call& call, std::size_t index);
 

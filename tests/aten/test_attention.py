@@ -118,7 +118,8 @@ def test_multihead_attention_equals_the_cpu(same, need_weights, training) -> Non
         return [out.detach(), 0 if weights is None else weights.detach()]
 
     mask = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
-    same(run, torch.randn(2, 5, 8), mask)
+    # In inference the CPU has one kernel for all of it, which may round in another order.
+    same(run, torch.randn(2, 5, 8), mask, exact=training)
 
 
 def test_attention_under_vmap_equals_the_cpu(same) -> None:

@@ -85,9 +85,9 @@ constexpr SourcedNumber kCube910b[] = {
     {"fixpipe_bytes_per_cycle", 72,
      "fit: fixpipe of asc-devkit A2 C4, C5 and pto-isa A3, 68 to 74; pto-isa says 70 GiB/s"},
     {"fixpipe_cycles", 84, "assumed: as fitted for the 950, 40 to 130"},
-    {"unit_flag_mads", 9.5,
-     "fit: fixpipe of asc-devkit A2 8192 cubed in the high-level API, which mat_mul_v3 of "
-     "hicann/ops-nn is built on, 9.3 to 9.6; 4.3 to 4.9 in the basic one"},
+    {"unit_flag_mads", 4.3,
+     "fit: fixpipe of asc-devkit A2 8192 cubed, 4.3 to 4.9 in basic API, 9.5 in the high-level "
+     "one"},
     {"l2_fetch_sharing", 1, "hicann/pypto@883e7df: no multicast among cube cores, certain"},
     {"splits_tail", 0, "assumed: whole tiles to a grid of cores, certain"},
     {"splits_grid", 1,

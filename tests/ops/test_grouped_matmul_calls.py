@@ -119,6 +119,15 @@ def test_fp8_takes_no_bias_and_fp4_only_mx_scales() -> None:
     refused(call | tiny, ValueError, "expected k other than 2")
 
 
+def test_runs_of_k_need_elements_of_it() -> None:
+    call = wide_call() | {
+        "x": [torch.ones(4, 0).bfloat16()],
+        "weight": [torch.ones(2, 0, 5, dtype=torch.int8)],
+        "antiquant_scale": [torch.ones(2, 2, 5).bfloat16()],
+    }
+    refused(call, ValueError, "antiquant_scale with groups that divide k of 0")
+
+
 def kernel(x: Any, weight: Any, **call: Any) -> Any:
     """The kernel that one call records."""
     with torch_npu_sim.trace() as trace:

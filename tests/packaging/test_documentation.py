@@ -73,11 +73,18 @@ def test_the_commands_run(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(
         "import sys, torch\nprint(sys.argv[1:], (torch.ones(2, device='npu') * 3).tolist())\n"
     )
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/net.py").write_text("import torch\nx = torch.ones(2).cuda()\n")
     lines = re.findall(r"^npu-sim (.*?)\s*(?:#.*)?$", README, re.MULTILINE)
     assert lines[:2] == ["info", "run train.py --epochs 1"]
-    assert lines[2:] == ['explain "matmul 4096x4096x4096 mxfp4"', "validate"]
+    assert lines[2:5] == [
+        "run --report page.html train.py",
+        "coverage train.py",
+        "migrate project/",
+    ]
+    assert lines[5:] == ['explain "matmul 4096x4096x4096 mxfp4"', "validate"]
     command = str(Path(sys.executable).parent / "npu-sim")
-    info, run, explain, validate = [
+    info, run, report, coverage, migrate, explain, validate = [
         subprocess.run(
             [command, *shlex.split(line)], cwd=tmp_path, capture_output=True, text=True, check=False
         )
@@ -88,6 +95,12 @@ def test_the_commands_run(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert "['--epochs', '1'] [3.0, 3.0]" in run.stdout
     assert "mul" in run.stdout, "the report names the operator"
+    assert report.returncode == 0, report.stderr
+    assert "<svg" in (tmp_path / "page.html").read_text()
+    assert coverage.returncode == 0, coverage.stderr
+    assert "mul" in coverage.stdout
+    assert migrate.returncode == 0, migrate.stderr
+    assert "What transfer_to_npu redirects" in migrate.stdout
     assert explain.returncode == 0, explain.stderr
     assert "mxfp4" in explain.stdout
     assert validate.returncode == 0, validate.stderr

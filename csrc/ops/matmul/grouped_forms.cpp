@@ -54,8 +54,8 @@ ScaleArgument only_of(ArgumentName name, const Tensors& list, std::optional<std:
 
 // Elements of K that share one of `groups` scales.
 std::int64_t run_of(ArgumentName name, std::int64_t k, std::int64_t groups) {
-  TORCH_CHECK_VALUE(groups > 0 && k >= groups && k % groups == 0, name.op, ": expected ", name.argument,
-                    " with groups that divide k of ", k, ", got ", groups);
+  TORCH_CHECK_VALUE(groups > 0 && k >= groups && k % groups == 0, name.op, ": expected ",
+                    name.argument, " with groups that divide k of ", k, ", got ", groups);
   return k / groups;
 }
 

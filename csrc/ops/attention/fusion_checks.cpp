@@ -28,8 +28,9 @@ void check_dtypes(const Fusion& on) {
 }
 
 void check_axes(const Fusion& on, const char* name, const at::Tensor& x) {
-  TORCH_CHECK_VALUE(x.dim() == axes_of(on.layout), on.op, ": expected ", name, " of ",
-                    axes_of(on.layout), " axes in layout ", on.layout, ", got ", x.sizes());
+  const std::int64_t rank = rank_of(axes_named(on.layout));
+  TORCH_CHECK_VALUE(x.dim() == rank, on.op, ": expected ", name, " of ", rank, " axes in layout ",
+                    on.layout, ", got ", x.sizes());
 }
 
 // Heads of key: in BSH and SBH they are as wide as query's.

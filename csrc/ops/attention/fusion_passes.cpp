@@ -37,7 +37,7 @@ void check_result(const Fusion& on, const char* name, const at::Tensor& x, at::I
 
 void check_results(const Fusion& on, const FusionSequences& sequences,
                    const FusionResults& results) {
-  const auto out_sizes = sizes_in_layout(sequences.out_sizes(), on.layout);
+  const auto out_sizes = sizes_in(axes_named(on.layout), sequences.out_sizes());
   check_result(on, "dy", results.grad, out_sizes);
   check_result(on, "attention_in", results.out, out_sizes);
   std::vector<std::int64_t> sizes = sequences.statistics_sizes();
@@ -158,7 +158,7 @@ FusionForward fusion_forward(const Fusion& on) {
   const FusionSequences sequences(on);
   const auto floats = on.query.options().dtype(at::kFloat);
   const at::Tensor out =
-      at::zeros(sizes_in_layout(sequences.out_sizes(), on.layout), on.query.options());
+      at::zeros(sizes_in(axes_named(on.layout), sequences.out_sizes()), on.query.options());
   const StatisticsTensors statistics{
       .greatest =
           at::full(sequences.statistics_sizes(), -std::numeric_limits<double>::infinity(), floats),

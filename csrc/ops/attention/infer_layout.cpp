@@ -53,42 +53,6 @@ InferLayout infer_layout(const char* op, std::string_view name) {
   return found->layout;
 }
 
-std::int64_t rank_of(Axes axes) {
-  return axes == Axes::kBsnd || axes == Axes::kBnsd || axes == Axes::kNbsd ? 4 : 3;
-}
-
-at::Tensor heads_first(const at::Tensor& tensor, Axes axes, std::int64_t heads) {
-  switch (axes) {
-    case Axes::kBsh:
-      return tensor.view({tensor.size(0), tensor.size(1), heads, tensor.size(2) / heads})
-          .transpose(1, 2);
-    case Axes::kBsnd: return tensor.transpose(1, 2);
-    case Axes::kBnsd: return tensor;
-    case Axes::kNbsd: return tensor.transpose(0, 1);
-    case Axes::kNsd:
-    case Axes::kNtd: return tensor.unsqueeze(0);
-    case Axes::kTnd: return tensor.transpose(0, 1).unsqueeze(0);
-  }
-  return tensor;
-}
-
-std::vector<std::int64_t> sizes_in(Axes axes, at::IntArrayRef sizes) {
-  const std::int64_t batch = sizes[0];
-  const std::int64_t heads = sizes[1];
-  const std::int64_t tokens = sizes[2];
-  const std::int64_t width = sizes[3];
-  switch (axes) {
-    case Axes::kBsh: return {batch, tokens, heads * width};
-    case Axes::kBsnd: return {batch, tokens, heads, width};
-    case Axes::kBnsd: return sizes.vec();
-    case Axes::kNbsd: return {heads, batch, tokens, width};
-    case Axes::kNsd:
-    case Axes::kNtd: return {heads, tokens, width};
-    case Axes::kTnd: return {tokens, heads, width};
-  }
-  return sizes.vec();
-}
-
 Integers lengths_for(ArgumentName name, const Integers& lengths, std::int64_t batch,
                      std::int64_t longest) {
   const auto given = static_cast<std::int64_t>(lengths.size());

@@ -12,11 +12,10 @@
 #include <string_view>
 #include <vector>
 
+#include "ops/attention/layout.h"
 #include "ops/integers.h"
 
 namespace npu_sim::ops {
-
-enum class Axes : std::uint8_t { kBsh, kBsnd, kBnsd, kNbsd, kNsd, kTnd, kNtd };
 
 struct InferLayout {
   Axes operands = Axes::kBsh;
@@ -25,18 +24,6 @@ struct InferLayout {
 
 // Raises ValueError, as by `op`, on a name that the card does not know.
 [[nodiscard]] InferLayout infer_layout(const char* op, std::string_view name);
-
-// Whether all sequences lie along one axis, T.
-[[nodiscard]] constexpr bool is_flat(Axes axes) { return axes == Axes::kTnd || axes == Axes::kNtd; }
-
-[[nodiscard]] std::int64_t rank_of(Axes axes);
-
-// A view [batch, heads, tokens, width] of a tensor laid out in `axes`; of "BSH" the last axis must
-// divide by `heads`.
-[[nodiscard]] at::Tensor heads_first(const at::Tensor& tensor, Axes axes, std::int64_t heads);
-
-// Sizes in `axes` of a tensor whose sizes heads first are `sizes`.
-[[nodiscard]] std::vector<std::int64_t> sizes_in(Axes axes, at::IntArrayRef sizes);
 
 // Tokens of one sequence: [first, first + length) of batch `batch` of a tensor seen heads first.
 struct TokenSpan {

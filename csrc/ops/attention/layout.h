@@ -1,4 +1,7 @@
-// The layouts in which training attention takes query, key and value: BSH, SBH, BSND, BNSD and TND.
+// How the axes of query, key and value lie, and where sequences are in them. Code sees every tensor
+// heads first, [batch, heads, tokens, width]; layouts with T have one batch there.
+//
+// Training attention has five layouts, by name: BSH, SBH, BSND, BNSD and TND.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,22 +18,27 @@ namespace npu_sim::ops {
 // `layout` in capitals. Raises ValueError, as by `op`, unless it is one of the five.
 [[nodiscard]] std::string checked_layout(const char* op, std::string_view layout);
 
-// Axes of a tensor in `layout`.
-[[nodiscard]] inline std::int64_t axes_of(std::string_view layout) {
-  return layout == "BSND" || layout == "BNSD" ? 4 : 3;
-}
+enum class Axes : std::uint8_t { kBsh, kSbh, kBsnd, kBnsd, kNbsd, kNsd, kTnd, kNtd };
 
-// `tensor` seen as [batch, heads, tokens, width]; TND is one batch. `heads` splits the last axis of
-// BSH and SBH.
+// The axes of one of the five layouts.
+[[nodiscard]] Axes axes_named(std::string_view layout);
+
+// Whether all sequences lie along one axis, T.
+[[nodiscard]] constexpr bool is_flat(Axes axes) { return axes == Axes::kTnd || axes == Axes::kNtd; }
+
+[[nodiscard]] std::int64_t rank_of(Axes axes);
+
+// `tensor` seen as [batch, heads, tokens, width]. `heads` splits the last axis of BSH and SBH,
+// which must divide by it.
+[[nodiscard]] at::Tensor heads_first(const at::Tensor& tensor, Axes axes, std::int64_t heads);
 [[nodiscard]] at::Tensor heads_first(const at::Tensor& tensor, std::string_view layout,
                                      std::int64_t heads);
 
+// Sizes in `axes` of a tensor whose sizes heads first are `sizes`.
+[[nodiscard]] std::vector<std::int64_t> sizes_in(Axes axes, at::IntArrayRef sizes);
+
 // The inverse: a contiguous tensor in `layout` of x [batch, heads, tokens, width].
 [[nodiscard]] at::Tensor in_layout(const at::Tensor& x, std::string_view layout);
-
-// Sizes in `layout` of [batch, heads, tokens, width].
-[[nodiscard]] std::vector<std::int64_t> sizes_in_layout(at::IntArrayRef heads_first,
-                                                        std::string_view layout);
 
 // One sequence: which tokens of the views above are its queries and its keys.
 struct SequencePair {

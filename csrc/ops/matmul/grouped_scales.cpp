@@ -5,6 +5,7 @@
 
 #include "ops/format/coded.h"
 #include "ops/matmul/packed_scale.h"
+#include "ops/matmul/product_arguments.h"
 
 namespace npu_sim::ops {
 namespace {
@@ -132,7 +133,7 @@ at::Tensor runs_of(const at::Tensor& all, const Span& span, std::int64_t run) {
 }  // namespace
 
 bool holds_e8m0(const at::Tensor& scale, std::optional<std::int64_t> dtype) {
-  return scale.defined() && (is_e8m0(dtype) || scale.scalar_type() == at::kFloat8_e8m0fnu);
+  return scale.defined() && is_e8m0_scale(scale, dtype);
 }
 
 at::Tensor unpacked_scale(const at::Tensor& scale) {

@@ -10,7 +10,6 @@
 // npu_mla_prolog and _v2. Source: op-plugin@517f2e7d, docs, MlaPrologV3KernelNpuOpApi.cpp and the
 // goldens of test_mla_prolog.py and test_mla_prolog_v3.py.
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/_int_mm.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -24,6 +23,7 @@
 #include "ops/cache/rotated_pairs.h"
 #include "ops/format/coded.h"
 #include "ops/host_kernel.h"
+#include "ops/matmul/scaled_product.h"
 #include "ops/mla/prolog.h"
 #include "ops/mla/rows.h"
 #include "ops/precision.h"
@@ -70,15 +70,18 @@ constexpr aten::Entry kEntries[] = {
 // --- compute
 at::Tensor to_bf16(const at::Tensor& x) { return x.to(at::kBFloat16).to(at::kFloat); }
 
+at::Tensor int8_product(const at::Tensor& a, const at::Tensor& b) {
+  constexpr auto kInt8 = compute::Element::kInt8;
+  return unscaled_product({a, kInt8}, {b, kInt8}).to(at::kFloat);
+}
+
 // x W with whatever scales the modes have, for weight_dq and weight_dkv_kr: fp32.
 at::Tensor of_tokens(const Prolog& prolog, const at::Tensor& weight, const at::Tensor& scale) {
   const at::Tensor x = prolog.tensors.x.flatten(0, -2);
   switch (prolog.weights) {
     case WeightQuant::kNone:
     case WeightQuant::kUpInt8: return to_bf16(at::matmul(widened(x), widened(weight)));
-    case WeightQuant::kInt8:
-      return at::_int_mm(x.contiguous(), weight.contiguous()).to(at::kFloat) * prolog.scales.x *
-             scale;
+    case WeightQuant::kInt8: return int8_product(x, weight) * prolog.scales.x * scale;
     case WeightQuant::kMxFp8: {
       const compute::Element element = prolog.element();
       return at::matmul(mx_values(x, element, prolog.scales.x),
@@ -122,7 +125,7 @@ Up up_of(const Prolog& prolog, const at::Tensor& norm) {
   const QuantisedRows rows = quantised_rows(
       prolog.op, prolog.scales.smooth.defined() ? norm * prolog.scales.smooth : norm, element);
   const at::Tensor exact = element == compute::Element::kInt8
-                               ? at::_int_mm(rows.codes, weight.contiguous()).to(at::kFloat)
+                               ? int8_product(rows.codes, weight)
                                : at::matmul(rows.values, decoded(weight, element));
   return {
       .norm = rows.codes, .scale = rows.scale, .product = exact * rows.scale * prolog.scales.up};
